@@ -5,6 +5,7 @@ leaves the older ones untouched. Nothing is pickled, so a stranger's checkpoint 
 """
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -22,30 +23,37 @@ class CheckpointError(ValueError):
     """A checkpoint could not be written or read; the message says which and what to do."""
 
 
-def split(tree: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
+def split(tree: Any) -> tuple[Any, dict[str, Tensor]]:
     """A tree of dicts, lists, tuples, scalars and tensors -> (the tree with tensors replaced by marks, the tensors).
 
     Keys may be strings or integers. Raises TypeError for a value that neither JSON nor safetensors can hold.
     """
-    if isinstance(tree, Tensor):
-        return {"$tensor": path}, {path: tree.detach()}
-    if isinstance(tree, dict):
-        items: list[list[Any]] = []
-        tensors: dict[str, Tensor] = {}
-        for key, value in tree.items():
-            if not isinstance(key, str | int):
-                raise TypeError(f"a checkpoint's keys are strings or integers, got {key!r} at {path or 'the top'}")
-            rest, inner = split(value, f"{path}/{key}" if path else str(key))
-            items.append([key, rest])
-            tensors |= inner
-        return {"$dict": items}, tensors
-    if isinstance(tree, list | tuple):
-        parts = [split(value, f"{path}/{i}") for i, value in enumerate(tree)]
-        mark = "$tuple" if isinstance(tree, tuple) else "$list"
-        return {mark: [rest for rest, _ in parts]}, {k: v for _, inner in parts for k, v in inner.items()}
-    if tree is None or isinstance(tree, bool | int | float | str):
-        return tree, {}
-    raise TypeError(f"a checkpoint holds tensors, numbers, words, lists and dicts; got {type(tree).__name__} at {path}")
+    tensors: dict[str, Tensor] = {}
+
+    def walk(value: Any, path: str) -> Any:
+        if isinstance(value, Tensor):
+            name = path
+            while name in tensors or name == "__metadata__":  # a name that safetensors keeps for itself
+                name += "'"
+            tensors[name] = value.detach()
+            return {"$tensor": name}
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str | int):
+                    raise TypeError(f"a checkpoint's keys are strings or integers, got {key!r} at {path or 'the top'}")
+            return {
+                "$dict": [[key, walk(inner, f"{path}/{key}" if path else str(key))] for key, inner in value.items()]
+            }
+        if isinstance(value, list | tuple):
+            mark = "$tuple" if isinstance(value, tuple) else "$list"
+            return {mark: [walk(inner, f"{path}/{i}") for i, inner in enumerate(value)]}
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise TypeError(
+            f"a checkpoint holds tensors, numbers, words, lists and dicts; got {type(value).__name__} at {path}"
+        )
+
+    return walk(tree, ""), tensors
 
 
 def join(rest: Any, tensors: dict[str, Tensor]) -> Any:
@@ -82,28 +90,45 @@ def write_text(path: Path, text: str) -> None:
 def write(folder: Path, tree: dict[str, Any], note: dict[str, Any] | None = None) -> None:
     """Writes `tree` as the checkpoint `folder`, and `note` (JSON) beside it for those who only look.
 
-    Raises CheckpointError, leaving nothing behind, when the disk refuses.
+    Raises CheckpointError, leaving what was there before, when the disk refuses.
     """
     rest, tensors = split(tree)
-    beside = folder.with_name(f".{folder.name}.part")
+    beside, former = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.former")
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        # Clones where tensors share memory: safetensors stores each on its own.
-        save_file({k: v.to("cpu").contiguous().clone() for k, v in tensors.items()}, beside / TENSORS)
+        save_file(_apart(tensors), beside / TENSORS)
         (beside / REST).write_text(json.dumps({"tree": rest, "note": note or {}}), encoding="utf-8")
         for file in (beside / TENSORS, beside / REST, beside):
             sync(file)
+        # A folder can't be renamed over another: the former one steps aside, and `sweep` knows its name.
         if folder.exists():
-            shutil.rmtree(folder)
+            shutil.rmtree(former, ignore_errors=True)
+            os.replace(folder, former)
         os.replace(beside, folder)
         sync(folder.parent)
+        shutil.rmtree(former, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
+        if former.exists() and not folder.exists():
+            os.replace(former, folder)
         raise CheckpointError(
             f"the checkpoint {folder} could not be written ({error}); earlier ones are whole: "
             "free some space or permissions, then resume"
         ) from error
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, contiguous, and each in memory of its own, as safetensors wants them; copied only where needed."""
+    result: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.cpu().contiguous()
+        if tensor.untyped_storage().data_ptr() in taken:
+            tensor = tensor.clone()
+        taken.add(tensor.untyped_storage().data_ptr())
+        result[name] = tensor
+    return result
 
 
 def read(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -111,7 +136,7 @@ def read(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     try:
         rest = json.loads((folder / REST).read_text(encoding="utf-8"))["tree"]
         return join(rest, load_file(folder / TENSORS, device=str(device)))
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint {folder} could not be read ({error}); try an earlier one") from error
 
 
@@ -132,8 +157,12 @@ class Checkpoints:
         return next(reversed(self.all()), None)
 
     def score(self, checkpoint: Path) -> float | None:
-        """The score it was saved with, if any."""
-        return json.loads((checkpoint / REST).read_text(encoding="utf-8"))["note"].get("score")
+        """The score it was saved with; None where it has none, or can't be read."""
+        try:
+            score = json.loads((checkpoint / REST).read_text(encoding="utf-8"))["note"]["score"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return score if isinstance(score, int | float) and math.isfinite(score) else None
 
     def best(self) -> Path | None:
         """The one with the lowest score, the newest of equals; None when none has a score."""
@@ -142,7 +171,6 @@ class Checkpoints:
 
     def save(self, tree: dict[str, Any], seen: int, score: float | None = None) -> Path:
         """Writes one, then removes those that are neither among the newest nor the best."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{seen:012d}"
         write(path, tree, {"seen": seen, "score": score})
         stay = {*self.all()[-self.keep :], self.best()}
@@ -155,6 +183,11 @@ class Checkpoints:
         return path
 
     def sweep(self) -> None:
-        """Removes what a kill left half-written."""
-        for rest in self.folder.glob(".*"):
-            shutil.rmtree(rest, ignore_errors=True)
+        """Removes what a kill left half-written, and puts back a checkpoint that it caught being written anew."""
+        for former in self.folder.glob(".[0-9]*.former"):
+            place = former.with_name(former.name[1:].removesuffix(".former"))
+            if not place.exists():
+                os.replace(former, place)
+        for kind in ("part", "gone", "former"):
+            for rest in self.folder.glob(f".[0-9]*.{kind}"):
+                shutil.rmtree(rest, ignore_errors=True)

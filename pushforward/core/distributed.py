@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,67 @@ def joined(device: torch.device) -> Iterator[World]:
         return
     world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
-        torch.cuda.set_device(world.local_rank)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        own = torch.device("cuda", world.local_rank)
+        torch.cuda.set_device(own)
+        dist.init_process_group("nccl", device_id=own)
+    else:
+        dist.init_process_group("gloo")
     try:
         yield world
     finally:
         dist.destroy_process_group()
 
 
+def _flat(tensors: list[Tensor]) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """(The tensors of a dtype, all their numbers in one vector), in the same order on every process."""
+    for dtype in dict.fromkeys(t.dtype for t in tensors):
+        group = [t for t in tensors if t.dtype == dtype]
+        yield group, torch.cat([t.reshape(-1) for t in group])
+
+
+def _give_back(group: list[Tensor], flat: Tensor) -> None:
+    pieces = flat.split([t.numel() for t in group])
+    torch._foreach_copy_(group, [piece.view_as(t) for t, piece in zip(group, pieces, strict=True)])
+
+
+@torch.no_grad()
 def average_(tensors: list[Tensor], world: World) -> None:
     """Replaces each tensor by its mean over processes, through one flat buffer a dtype."""
-    if world.size == 1 or not tensors:
+    if world.size == 1:
         return
-    for dtype in {t.dtype for t in tensors}:
-        group = [t for t in tensors if t.dtype == dtype]
-        flat = torch.cat([t.reshape(-1) for t in group])
+    for group, flat in _flat(tensors):
         dist.all_reduce(flat)
-        flat /= world.size
-        start = 0
-        for t in group:
-            t.copy_(flat[start : start + t.numel()].view_as(t))
-            start += t.numel()
+        _give_back(group, flat.div_(world.size))
+
+
+@torch.no_grad()
+def spread_(tensors: list[Tensor], world: World) -> None:
+    """Replaces each tensor by the first process's."""
+    if world.size == 1:
+        return
+    for group, flat in _flat(tensors):
+        dist.broadcast(flat, 0)
+        _give_back(group, flat)
+
+
+def average_gradients(parameters: list[nn.Parameter], values: dict[str, Tensor], world: World) -> None:
+    """Replaces gradients and scalars by their means over processes, so that all see the same, non-finite ones too.
+
+    A process that has no gradient where another has one counts as zero there; one that nobody has stays None.
+    """
+    if world.size == 1:
+        return
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    present = torch.ones(len(parameters), device=parameters[0].device)
+    absent = [i for i, p in enumerate(parameters) if p.grad is None]
+    for i in absent:
+        present[i] = 0
+    scalars = torch.stack([value.to(present.device, torch.float32) for value in values.values()])
+    average_([*gradients, present, scalars], world)
+    values.update(zip(values, scalars.unbind(), strict=True))
+    for i in absent:
+        if present[i] > 0:
+            parameters[i].grad = gradients[i]
 
 
 def any_process(flag: bool, world: World, device: torch.device) -> bool:

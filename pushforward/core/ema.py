@@ -18,9 +18,12 @@ class EMA:
     def __init__(self, nets: nn.ModuleDict, half_life: float, ramp: float | None = 0.05) -> None:
         if half_life <= 0:
             raise ValueError(f"EMA half-life must be positive, got {half_life}; give it in examples, e.g. 10_000")
+        if ramp is not None and ramp <= 0:
+            raise ValueError(f"EMA ramp must be positive, got {ramp}; use 0.05, or None for no ramp")
         self.half_life, self.ramp = half_life, ramp
         self.nets = copy.deepcopy(nets).eval().requires_grad_(False)
         self.seen = 0
+        self._averages = list(self.nets.parameters())
 
     def decay(self, seen: int) -> float:
         """The factor on the old average for an update at `seen`, since the last one."""
@@ -30,11 +33,10 @@ class EMA:
     @torch.no_grad()
     def update(self, nets: nn.ModuleDict, seen: int) -> None:
         """Moves the average towards `nets` by the examples that passed since the last update."""
-        weight = 1 - self.decay(seen)
-        averages, values = list(self.nets.parameters()), list(nets.parameters())
-        torch._foreach_lerp_(averages, values, weight)
-        for average, value in zip(self.nets.buffers(), nets.buffers(), strict=True):
-            average.copy_(value)
+        torch._foreach_lerp_(self._averages, list(nets.parameters()), 1 - self.decay(seen))
+        buffers = list(nets.buffers())
+        if buffers:
+            torch._foreach_copy_(list(self.nets.buffers()), buffers)
         self.seen = seen
 
     def state_dict(self) -> dict[str, Any]:

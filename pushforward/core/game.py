@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from pushforward.core.ema import EMA
 from pushforward.core.schedule import Schedule
-from pushforward.core.seeding import seed_of
+from pushforward.core.seeding import seed_global, seed_of
 
 Batch = dict[str, Tensor]
 """Named tensors whose first dimension is the batch: `x` data, `y` labels, `z` latents, and what a recipe adds."""
@@ -47,6 +47,14 @@ class Player:
     """Applied to the networks after each step, e.g. WGAN's weight clipping."""
     ema: EMA | None = None
 
+    def __post_init__(self) -> None:
+        rates = {group["lr"] for group in self.optimizer.param_groups}
+        if self.lr is not None and len(rates) > 1:
+            raise ValueError(
+                f"a schedule sets one learning rate, but the optimizer's groups have {len(rates)}; "
+                "use one rate, or scale the weights instead"
+            )
+
 
 @dataclass(frozen=True)
 class Move:
@@ -74,7 +82,7 @@ class Clock:
     def begin_round(self) -> None:
         """Restarts the random streams from (seed, rank, round)."""
         self._generator.manual_seed(seed_of("draws", self.seed, self.round))
-        torch.manual_seed(seed_of("global", self.seed, self.rank, self.round))
+        seed_global(seed_of("global", self.seed, self.rank, self.round), self.device)
 
     def normal(self, n: int, *shape: int) -> Tensor:
         """Standard normal numbers [n, *shape]; n is this process's batch."""
@@ -129,13 +137,21 @@ class Game:
     def __post_init__(self) -> None:
         owner: dict[int, str] = {}
         for name, player in self.players.items():
+            there = {id(parameter) for parameter in player.nets.parameters()}
             for parameter in owned(player):
+                shape = tuple(parameter.shape)
                 if id(parameter) in owner:
                     raise ValueError(
-                        f"a parameter of shape {tuple(parameter.shape)} belongs to both {owner[id(parameter)]!r} and "
-                        f"{name!r}; every parameter has one owner: give it to one optimizer"
+                        f"a parameter of shape {shape} belongs to both {owner[id(parameter)]!r} and {name!r}; "
+                        "every parameter has one owner: give it to one optimizer"
+                    )
+                if id(parameter) not in there:
+                    raise ValueError(
+                        f"{name!r} moves a parameter of shape {shape} that is in none of its networks, so that no "
+                        "checkpoint would hold it; put it into the player's nets"
                     )
                 owner[id(parameter)] = name
+        for name, player in self.players.items():
             for key, parameter in player.nets.named_parameters():
                 if parameter.requires_grad and id(parameter) not in owner:
                     raise ValueError(

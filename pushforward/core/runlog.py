@@ -1,12 +1,13 @@
 """The run's log: one JSON object a line, and the scalars that wait on the device until it is written."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from pushforward.core.checkpoint import write_text
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
@@ -24,30 +25,43 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def rewind(path: Path, seen: int) -> None:
-    """Drops what was written after the examples `seen`: a resumed run writes those lines again."""
-    kept = [row for row in rows(path) if row["seen"] <= seen]
-    if not path.exists():
-        return
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-    os.replace(beside, path)
+    """Drops what was written after the examples `seen`, and a line cut short: a resumed run writes them again."""
+    if path.exists():
+        write_text(path, "".join(json.dumps(row) + "\n" for row in rows(path) if row["seen"] <= seen))
 
 
 class Scalars:
     """Means of named scalars since the last flush. Values stay tensors until then, so that no step waits."""
 
+    FOLD = 512
+    """Values of one name that wait before they become one sum: a log that nobody flushes must not fill the memory."""
+
     def __init__(self) -> None:
-        self._values: dict[str, list[Tensor]] = {}
+        self._waiting: dict[str, list[Tensor]] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
 
     def add(self, name: str, value: Tensor) -> None:
         """value: a scalar tensor on any device."""
-        self._values.setdefault(name, []).append(value.detach())
+        waiting = self._waiting.setdefault(name, [])
+        waiting.append(value.detach())
+        if len(waiting) == self.FOLD:
+            self._fold(name)
 
     def flush(self) -> dict[str, float]:
         """The means, in one transfer from the device, and a fresh start."""
-        if not self._values:
-            return {}
-        means = torch.stack([torch.stack(values).float().mean() for values in self._values.values()]).tolist()
-        names = list(self._values)
-        self._values.clear()
-        return dict(zip(names, means, strict=True))
+        for name in self._waiting:
+            self._fold(name)
+        means = [total / self._counts[name] for name, total in self._sums.items()]
+        numbers = torch.stack([mean.to(means[0].device) for mean in means]).tolist() if means else []
+        names = list(self._sums)
+        self._waiting, self._sums, self._counts = {}, {}, {}
+        return dict(zip(names, numbers, strict=True))
+
+    def _fold(self, name: str) -> None:
+        waiting = self._waiting[name]
+        if waiting:
+            total = torch.stack(waiting).float().sum()
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
+            self._counts[name] = self._counts.get(name, 0) + len(waiting)
+            waiting.clear()

@@ -1,5 +1,6 @@
 """The loop around the engine: how long, what happens on the way, and how it ends."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ class Hook:
     every: int
     do: Callable[[Engine], None]
 
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"a hook needs a positive number of examples between its times, got {self.every}")
+
 
 Outcome = Literal["finished", "stopped", "out of time"]
 
@@ -30,20 +35,28 @@ def fit(
 ) -> Outcome:
     """Plays rounds until `examples` were seen, `minutes` have passed, or `stopping()` says so.
 
-    `stopping` and the time are asked by all processes together, once a tick (64 rounds, or each round where there is
-    one process). Hooks run between rounds, in their order.
+    `stopping` and the time are asked by all processes together, every 8 rounds (each round where there is one
+    process). Hooks run between rounds, in their order, after `engine.check()`: what they save or log is sound.
     """
-    deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    tick = 1 if engine.world.size == 1 else 64
+    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    tick = 1 if engine.world.size == 1 else 8
+    outcome: Outcome = "finished"
     while engine.clock.seen < examples:
         before = engine.clock.seen
         engine.round()
-        for hook in hooks:
-            if engine.clock.seen // hook.every > before // hook.every:
-                hook.do(engine)
+        if engine.clock.seen == before:
+            raise ValueError("a round drew no examples, so that training would never end; call next(batches) in play")
+        due = [hook for hook in hooks if engine.clock.seen // hook.every > before // hook.every]
+        if due:
+            engine.check()
+        for hook in due:
+            hook.do(engine)
         if engine.clock.round % tick == 0:
             if any_process(stopping(), engine.world, engine.device):
-                return "stopped"
-            if deadline and any_process(time.monotonic() >= deadline, engine.world, engine.device):
-                return "out of time"
-    return "finished"
+                outcome = "stopped"
+                break
+            if minutes is not None and any_process(time.monotonic() >= deadline, engine.world, engine.device):
+                outcome = "out of time"
+                break
+    engine.check()
+    return outcome

@@ -1,0 +1,1 @@
+"""Parts of networks with two users or more."""

@@ -1,0 +1,1 @@
+"""Losses, penalties and divergences as plain functions, usable from any training loop."""

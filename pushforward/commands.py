@@ -1,0 +1,310 @@
+"""The commands: each takes its words, does its work and returns an exit status."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+if TYPE_CHECKING:
+    from pushforward.evaluation import Measurement
+    from pushforward.run import Run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Where:
+    """What every training needs to be told."""
+
+    data: str
+    """A data set's name (see `pushforward list`), or a folder, .zip, .npy or .npz."""
+    out: Path | None = None
+    """The run folder; runs/RECIPE-DATA by default."""
+    preset: str | None = None
+    """One of the recipe's presets; by default the one for this kind of data."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Continue a run from its newest checkpoint; its configuration stays as it is."""
+
+    run: Positional[Path]
+    """The run folder."""
+    examples: int | None = None
+    """Train until this many examples were seen, rather than as many as were planned."""
+    minutes: float | None = None
+    """Stop after this many minutes."""
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None
+    """Where to go on; by default where it was."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw samples from a run."""
+
+    run: Positional[Path]
+    """The run folder."""
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
+    """How many."""
+    out: Path | None = None
+    """A .png for a grid, an .npz for arrays, or a folder for one file each; RUN/samples.png by default."""
+    label: Annotated[int | None, tyro.conf.arg(name="class")] = None
+    """The class of all samples; by default each in turn."""
+    seed: int = 0
+    """Seed of the latents."""
+    truncation: float | None = None
+    """Coordinates of latents beyond this are drawn again: less variety, more quality."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which checkpoint."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure samples against real data, each number beside the same number for real against real."""
+
+    what: Positional[str]
+    """A run folder, a folder or .zip of images, or an .npz or .npy of samples."""
+    real: Positional[str | None] = None
+    """The real data: a name or a path; for a run, by default what it was trained on."""
+    json: bool = False
+    """Print only JSON on standard output."""
+    seed: int = 0
+    """Seed of the latents and of the splits of the real data."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which checkpoint of a run."""
+    resolution: int | None = None
+    """Height and width to bring the real images to."""
+    max_bad: float = 0.01
+    """Share of unreadable files above which a folder is refused."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the run's report.html again."""
+
+    run: Positional[Path]
+    """The run folder."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Recipes, data and metrics."""
+
+    json: bool = False
+    """Print JSON: [{"kind": …, "name": …, "summary": …}]."""
+
+
+def do_train(arguments: list[str]) -> int:
+    from pushforward import recipes
+
+    if not arguments or arguments[0].startswith("-"):
+        lines = [f"  {name:10s} {recipes.summary(name)}" for name in recipes.names()]
+        print(
+            "usage: pushforward train RECIPE --data DATA [--out RUN] [--seed S] [--examples N | --minutes M] …\n\n"
+            "recipes:\n" + "\n".join(lines) + "\n\npushforward train RECIPE --help lists all options of a recipe"
+        )
+        if arguments[:1] in (["-h"], ["--help"]):
+            return 0
+        raise ValueError("train needs a recipe first, e.g. `pushforward train dcgan --data digits`")
+    from pushforward import run, session
+
+    recipe, rest = arguments[0], arguments[1:]
+    module = recipes.load(recipe)
+    # The data's kind decides the recipe's defaults, which the parser must know before it reads the other options.
+    data, chosen = _early(rest, "--data"), _early(rest, "--preset")
+    kind = run.kind_of(data) if data else next(iter(module.PRESETS))
+    config = run.preset(module, chosen, kind, recipe)
+    wanted = dataclasses.make_dataclass(
+        "Train",
+        [
+            ("where", OmitArgPrefixes[Where]),
+            ("config", OmitArgPrefixes[type(config)], dataclasses.field(default=config)),
+            ("options", OmitArgPrefixes[run.RunOptions], dataclasses.field(default=run.RunOptions())),
+            ("data_options", OmitArgPrefixes[run.DataOptions], dataclasses.field(default=run.DataOptions())),
+        ],
+        frozen=True,
+    )
+    wanted.__doc__ = f"{recipes.summary(recipe)}." if recipe in recipes.names() else (module.__doc__ or recipe)
+    asked: Any = _parse(wanted, rest, f"pushforward train {recipe}")
+    command = shlex.join(["pushforward", "train", *arguments])
+    plan = run.Plan(
+        recipe, asked.where.data, dataclasses.asdict(asked.config), asked.data_options, asked.options, command
+    )
+    return _tell(session.start(plan, asked.where.out))
+
+
+def do_resume(arguments: list[str]) -> int:
+    asked = _parse(Resume, arguments, "pushforward resume")
+    from pushforward import session
+
+    return _tell(session.resume(asked.run, examples=asked.examples, minutes=asked.minutes, device=asked.device))
+
+
+def do_sample(arguments: list[str]) -> int:
+    asked = _parse(Sample, arguments, "pushforward sample")
+    import numpy as np
+
+    from pushforward import exhibits, pictures
+    from pushforward.run import Run
+
+    run = Run(asked.run)
+    x, y = run.sample_with_classes(
+        asked.n,
+        y=asked.label,
+        seed=asked.seed,
+        truncation=asked.truncation,
+        checkpoint=asked.checkpoint,
+        device=asked.device,
+    )
+    data = run.data()
+    shown = exhibits.shown(x, data)
+    out = asked.out or asked.run / "samples.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".npz":
+        exhibits.write_npz(out, {"x": shown} | ({} if y is None else {"y": y.numpy()}))
+    elif out.suffix == ".npy":
+        raise ValueError(f"samples are written as .png, .npz or a folder of files, got {out}; use .npz")
+    elif out.suffix == ".png":
+        picture = exhibits.draw(shown, data)
+        if picture is None:
+            raise ValueError(f"points of {data.spec.size} dimensions make no picture; use --out samples.npz")
+        pictures.save_png(picture, out)
+    elif data.spec.kind == "points":
+        np.savetxt(_folder(out) / "samples.csv", shown, delimiter=",", fmt="%.7g")
+    else:
+        folder, digits = _folder(out), len(str(asked.n - 1))
+        for i, image in enumerate(shown):
+            label = "" if y is None else f"-class{int(y[i])}"
+            pictures.save_png(pictures.grid(image[None], scale=1), folder / f"{i:0{digits}d}{label}.png")
+    print(out)
+    return 0
+
+
+def do_evaluate(arguments: list[str]) -> int:
+    asked = _parse(Evaluate, arguments, "pushforward evaluate")
+    from pushforward.run import Run, evaluate_samples
+
+    if (Path(asked.what) / "config.json").is_file():
+        run = Run(Path(asked.what))
+        numbers = run.evaluate(
+            real=asked.real,
+            seed=asked.seed,
+            checkpoint=asked.checkpoint,
+            resolution=asked.resolution,
+            max_bad=asked.max_bad,
+            device=asked.device,
+        )
+        real = asked.real or run.plan.data
+    elif asked.real is None:
+        raise ValueError(
+            f"{asked.what} is not a run folder, so it is not known what to measure it against; "
+            "name the real data: pushforward evaluate SAMPLES REAL"
+        )
+    else:
+        real = asked.real
+        numbers = evaluate_samples(
+            asked.what, real, seed=asked.seed, resolution=asked.resolution, max_bad=asked.max_bad
+        )
+    if asked.json:
+        metrics = {name: dataclasses.asdict(m) for name, m in numbers.items()}
+        print(json.dumps({"what": asked.what, "real": real, "seed": asked.seed, "metrics": metrics}))
+    else:
+        _table(numbers)
+    return 0
+
+
+def do_report(arguments: list[str]) -> int:
+    asked = _parse(Report, arguments, "pushforward report")
+    from pushforward.report import write_report
+
+    print(write_report(asked.run))
+    return 0
+
+
+def do_list(arguments: list[str]) -> int:
+    asked = _parse(List, arguments, "pushforward list")
+    from pushforward import recipes
+    from pushforward.data.catalogue import CATALOGUE
+    from pushforward.metrics.catalogue import METRICS
+
+    rows = [("recipe", name, recipes.summary(name)) for name in recipes.names()]
+    rows += [("data", name, entry.summary) for name, entry in CATALOGUE.items()]
+    rows += [("metric", name, summary) for name, summary in METRICS.items()]
+    if asked.json:
+        print(json.dumps([{"kind": kind, "name": name, "summary": summary} for kind, name, summary in rows]))
+    else:
+        for kind, name, summary in rows:
+            print(f"{kind:8s}{name:20s}{summary}")
+    return 0
+
+
+def _parse(kind: type[T], arguments: list[str], program: str) -> T:
+    """tyro, with its page-wide errors folded into one line. Help is printed, and leaves with status 0."""
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(output):
+            return tyro.cli(kind, args=arguments, prog=program)
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            raise
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue())
+    lines = [line.strip("│ ") for line in plain.splitlines() if not line.startswith(("╭", "╰"))]
+    lines = [line for line in lines if line and not line.startswith("─")]
+    message = lines[0] if lines else "the options do not fit"
+    near = [lines[i + 1].split()[0] for i, line in enumerate(lines[:-1]) if line.startswith("Perhaps you meant")]
+    raise ValueError(message + (f"; did you mean {near[0]}?" if near else f"; see {program} --help"))
+
+
+def _early(arguments: list[str], option: str) -> str | None:
+    """The value of `--option value` or `--option=value`, before the real parser has looked."""
+    for i, word in enumerate(arguments):
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
+        if word == option and i + 1 < len(arguments):
+            return arguments[i + 1]
+    return None
+
+
+def _tell(run: "Run") -> int:
+    """Where to look."""
+    print(f"run       {run.folder}")
+    for name in ("report.html", "exhibits.npz", "samples", "metrics.jsonl"):
+        if (run.folder / name).exists():
+            print(f"{name.split('.')[0]:10s}{run.folder / name}")
+    if run.outcome == "stopped":
+        print(f"stopped; continue with: pushforward resume {shlex.quote(str(run.folder))}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _table(numbers: "dict[str, Measurement]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("metric", "value", "95 % interval", "floor", "× floor", "n")
+    for name, m in numbers.items():
+        interval = "" if m.low is None or m.high is None else f"{m.low:.4g} – {m.high:.4g}"
+        floor = "" if m.floor is None else f"{m.floor:.4g}"
+        times = f"{m.value / m.floor:.2f}" if m.floor else ""
+        table.add_row(name, f"{m.value:.4g}", interval, floor, times, f"{m.n:,}")
+    Console().print(table)
+
+
+def _folder(path: Path) -> Path:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} exists and is not an empty folder; choose another --out")
+    path.mkdir(parents=True, exist_ok=True)
+    return path

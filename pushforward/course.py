@@ -1,0 +1,129 @@
+"""The course of one training run: what is logged, pictured, measured and saved on the way, and how it ends."""
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pushforward import exhibits, sampling
+from pushforward.core import runlog
+from pushforward.core.engine import Engine
+from pushforward.core.training import Hook, Outcome, fit
+from pushforward.data.source import Data
+from pushforward.evaluation import Evaluator
+from pushforward.progress import Progress
+from pushforward.run import Plan, Run, measure
+
+PICTURED = 64
+
+
+class Course:
+    """Carries a run to its end. Only the first process writes."""
+
+    def __init__(self, run: Run, engine: Engine, data: Data, plan: Plan) -> None:
+        self.run_folder, self.engine, self.data, self.plan = run.folder, engine, data, plan
+        self.checkpoints = run.checkpoints
+        self.first = engine.world.first
+        self.evaluator: Evaluator | None = None
+        self.score: tuple[int, float] | None = None
+        game = engine.game
+        self.latents = sampling.latents(PICTURED, game.latent, plan.options.seed)
+        self.classes = None if game.classes is None else sampling.classes_in_turn(PICTURED, game.classes)
+        rows = runlog.rows(run.folder / "stats.jsonl")
+        self.seconds_before = rows[-1]["seconds"] if rows else 0.0
+
+    def run(self, examples: int) -> Outcome:
+        """Trains to `examples` seen; then measures, pictures and reports, unless it was stopped on the way."""
+        options, planned = self.plan.options, self.plan.config["examples"]
+
+        def every(times: int) -> int:
+            return max(planned // times, 1)
+
+        hooks = [Hook(every(options.ticks), self.log), Hook(every(options.pictures), self.picture)]
+        if options.evaluations:
+            hooks.append(Hook(every(options.evaluations), self.measure))
+        hooks.append(Hook(every(options.checkpoints), self.save))
+        self.began = time.monotonic()
+        with interruptible() as stop, Progress(self.plan, examples, quiet=not self.first) as self.progress:
+            if self.engine.clock.seen == 0:
+                self.picture(self.engine)
+                self.save(self.engine)
+            outcome = fit(self.engine, examples=examples, hooks=hooks, minutes=options.minutes, stopping=stop.is_set)
+            self.log(self.engine)
+            self.save(self.engine)
+            if outcome != "stopped" and self.first:
+                self.conclude()
+            self.progress.end(outcome, self.engine.clock.seen)
+        return outcome
+
+    def log(self, engine: Engine) -> None:
+        engine.check()
+        means = engine.scalars.flush()
+        if self.first and means:
+            finite = {name: value if math.isfinite(value) else None for name, value in means.items()}
+            seconds = round(self.seconds_before + time.monotonic() - self.began, 3)
+            row = {"seen": engine.clock.seen, "round": engine.clock.round, "seconds": seconds}
+            runlog.append(self.run_folder / "stats.jsonl", row | finite)
+            self.progress.update(engine.clock.seen, means)
+
+    def picture(self, engine: Engine) -> None:
+        if self.first:
+            x = sampling.generate(engine.game, self.latents, self.classes, engine.device)
+            exhibits.write_samples(self.run_folder, engine.clock.seen, x, self.classes, self.data)
+
+    def measure(self, engine: Engine) -> None:
+        if self.first:
+            self._record(quick=True)
+
+    def save(self, engine: Engine) -> None:
+        self.log(engine)
+        engine.average_buffers()
+        if self.first:
+            score = self.score[1] if self.score and self.score[0] == engine.clock.seen else None
+            self.checkpoints.save(engine.state_dict(), engine.clock.seen, score)
+
+    def conclude(self) -> None:
+        """The final measurements, what the report shows of them, and the report."""
+        from pushforward.report import write_report
+
+        self.progress.say("measuring samples against the data, and real against real")
+        self._record(quick=False)
+        exhibits.write_exhibits(
+            self.run_folder, self.engine.game, self.data, self.engine.device, self.plan.options.seed
+        )
+        write_report(self.run_folder)
+
+    def _record(self, quick: bool) -> None:
+        seen = self.engine.clock.seen
+        self.evaluator = self.evaluator or Evaluator(self.data)
+        measurements = measure(self.engine.game, self.evaluator, self.engine.device, quick)
+        numbers = {name: dataclasses.asdict(m) for name, m in measurements.items()}
+        runlog.append(self.run_folder / "metrics.jsonl", {"seen": seen, "quick": quick, "metrics": numbers})
+        key = next((name for name in ("frechet", "w2") if name in measurements), None)
+        if quick and key:
+            self.score = (seen, measurements[key].value)
+        self.progress.measured(measurements)
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a polite kill sets, instead of stopping at once; the second time, it stops at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,352 @@
+"""Samples against data: the measurements that suit the data, each beside its sampling floor.
+
+The floor is the same number for real against real at the same sizes: what a perfect generator would score. All chance
+comes from streams of its own, so that measuring changes no run, and what depends on the data alone is made once.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pushforward.core.seeding import numpy_generator, seed_of
+from pushforward.data.cache import cache_folder, cached
+from pushforward.data.source import ArrayData, Data
+from pushforward.metrics.classifier import VERSION, Classifier, train_classifier
+from pushforward.metrics.frechet import frechet_between, frechet_interval
+from pushforward.metrics.intervals import Interval, mean_interval, wilson
+from pushforward.metrics.manifold import Manifold, compare, manifold
+from pushforward.metrics.modes import high_quality, kl_to_uniform, modes
+from pushforward.metrics.moments import Gaussian, gaussian
+from pushforward.metrics.transport import wasserstein2_exact
+
+SIDE = 5_000  # examples a side, at most
+QUICK_SIDE = 1_000
+SPLITS = 4
+PIXELS = 1_024  # numbers in one example's pixel features, at most
+JACKKNIFED = 256  # features up to which 20 more Fréchet distances cost little
+TRAINED_ON = 20_000  # images a classifier learns from, at most
+CHUNK = 512
+POINTS = 20_000  # points of the plane looked at for modes and quality
+STACKED = 26_000  # images looked at for the thousand modes of three digits
+MATCHED, QUICK_MATCHED = 2_000, 500  # points a side of one exact matching
+PAIRS, QUICK_PAIRS = 8, 2
+SCORES = 1  # version of what is remembered on disk
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A value with its 95 % interval, the floor (real against real), and the number of samples; None: not known."""
+
+    value: float
+    low: float | None
+    high: float | None
+    floor: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Sides:
+    """One split's reals: what fakes are held against, and the other half, which stands in for perfect fakes."""
+
+    against: NDArray[np.floating]
+    gaussian: Gaussian
+    manifold: Manifold
+    frechet_floor: float
+    precision_floor: float
+    recall_floor: float
+
+
+def evaluate(
+    fakes: Tensor,
+    data: Data,
+    *,
+    asked: Tensor | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    quick: bool = False,
+    cache: Path | None = None,
+) -> dict[str, Measurement]:
+    """Measures `fakes` [N, ...], in the networks' range, against `data`; `Evaluator` keeps what it computes."""
+    return Evaluator(data, n=n, seed=seed, cache=cache)(fakes, asked=asked, quick=quick)
+
+
+class Evaluator:
+    """Measures one sample after another against the same data; the reals' features and floors are computed once.
+
+    n: examples a side, at most (by default 5,000). seed: of the choice of reals and of splits. cache: folder for the
+    classifier and for floors that take seconds. A finite data set is halved at random: fakes are held against one half,
+    and so is the other half, for the floor; an endless one gives fresh examples. Images are rounded to the 256 levels
+    that real ones have; pixel features are averaged down to at most 1,024 numbers. Intervals: see each metric; for
+    Fréchet distances above 256 features there is none.
+    """
+
+    def __init__(self, data: Data, *, n: int | None = None, seed: int = 0, cache: Path | None = None) -> None:
+        if n is not None and n < 2:
+            raise ValueError(f"an evaluation needs at least 2 samples a side, got n = {n}")
+        self.data, self.seed, self.cache = data, seed, cache_folder(cache)
+        self.side = n or SIDE
+        self._features: dict[tuple[str, int], NDArray[np.floating]] = {}
+        self._splits: dict[tuple[str, int, int, int], Sides] = {}
+        self._floors: dict[tuple[str, int], float] = {}
+        self._classifier: Classifier | None = None
+
+    def __call__(self, fakes: Tensor, *, asked: Tensor | None = None, quick: bool = False) -> dict[str, Measurement]:
+        """Every measurement that suits the data, by name.
+
+        fakes: [N, ...] shaped as the data's examples, N >= 2. asked: the class [N] that each was asked for. quick: at
+        most 1,000 samples a side, one split, matchings of 500 points: for a look during training.
+        Raises ValueError for another shape, values that are not finite, or too few samples.
+        """
+        fakes = _checked(fakes, self.data, asked)
+        # In an order of our own: fakes often come class by class, and a part of them must not be one class.
+        order = torch.from_numpy(numpy_generator("evaluation", self.seed, "fakes").permutation(len(fakes)))
+        fakes, asked = fakes[order], None if asked is None else asked.detach().cpu()[order]
+        if self.data.law is not None:
+            return self._plane(fakes, quick)
+        self._side(self.side, len(fakes))  # too few is said before a classifier is trained
+        if self.data.spec.kind == "points":
+            return self._against_reals("", fakes.double().numpy(), quick)
+        return self._images(fakes, asked, quick)
+
+    def wanted(self, quick: bool = False) -> int:
+        """How many fakes the measurements use; more are ignored, fewer make them coarser."""
+        if self.data.law is not None:
+            return QUICK_PAIRS * QUICK_SIDE if quick else POINTS
+        if quick:
+            return QUICK_SIDE
+        if self.data.channel_data is not None:
+            return STACKED
+        return SPLITS * min(self.side, self.side if self.data.size is None else self.data.size // 2)
+
+    def _plane(self, fakes: Tensor, quick: bool) -> dict[str, Measurement]:
+        law = self.data.law
+        assert law is not None
+        points = law.from_model(fakes.float().numpy())
+        few = points[:POINTS]
+        reals = self._real_points("quality", len(few))
+        out: dict[str, Measurement] = {}
+        if law.centres is not None:
+            own, real = modes(few, law.centres, law.sigma), modes(reals, law.centres, law.sigma)
+            out["modes"] = Measurement(own.found, None, None, real.found, len(few))
+            out["high_quality"] = _measured(own.high_quality, real.high_quality.value, len(few))
+            out["kl"] = _measured(kl_to_uniform(own.counts), kl_to_uniform(real.counts).value, len(few))
+        else:
+            share, floor = (high_quality(law.distance(p), law.sigma) for p in (few, reals))
+            out["high_quality"] = _measured(share, floor.value, len(few))
+        size = min(QUICK_MATCHED if quick else min(MATCHED, self.side), len(points))
+        pairs = QUICK_PAIRS if quick else PAIRS
+        # The floor's pairs share their second sample with the value's: noise in common cancels between the two.
+        reals = self._real_points("w2", pairs * size).reshape(pairs, size, -1)
+        parts = [points[i * size : (i + 1) * size] for i in range(min(pairs, len(points) // size))]
+        values = [wasserstein2_exact(part, real) for part, real in zip(parts, reals, strict=False)]
+        # One part against the several reals, where there is but one.
+        if len(parts) == 1:
+            values += [wasserstein2_exact(parts[0], real) for real in reals[1:]]
+        floor = self._remembered(f"w2-{pairs}", size, lambda: self._w2_floor(reals))
+        out["w2"] = _measured(mean_interval(values), floor, size)
+        return out
+
+    def _real_points(self, use: str, n: int) -> NDArray[np.float64]:
+        assert self.data.law is not None
+        x = self.data.examples(n, seed_of("evaluation", self.seed, use))["x"]
+        return self.data.law.from_model(x.numpy())
+
+    def _w2_floor(self, reals: NDArray[np.float64]) -> float:
+        others = self._real_points("w2 floor", reals.shape[0] * reals.shape[1]).reshape(reals.shape)
+        return float(np.mean([wasserstein2_exact(a, b) for a, b in zip(others, reals, strict=True)]))
+
+    def _images(self, fakes: Tensor, asked: Tensor | None, quick: bool) -> dict[str, Measurement]:
+        levels = torch.cat([_levels(part) for part in fakes.split(CHUNK)])
+        out: dict[str, Measurement] = {}
+        labelled = self.data.channel_data is not None or (self.data.spec.classes or 0) > 1
+        few = levels[: QUICK_SIDE if quick else SPLITS * self.side]
+        if labelled:
+            out |= self._against_reals("", self._seen(few)[0], quick)
+            if asked is not None:
+                out["accuracy"] = self._accuracy(few, asked[: len(few)])
+        if self.data.channel_data is not None:
+            out |= self._stacked(levels[: QUICK_SIDE if quick else STACKED])
+        return out | self._against_reals("_pixels" if labelled else "", _pixels(few), quick)
+
+    def _accuracy(self, levels: Tensor, asked: Tensor) -> Measurement:
+        classifier = self._trained(self.data)
+        hits = int((classifier(_floats(levels)).classes == asked).sum())
+        return _measured(wilson(hits, len(asked)), classifier.accuracy, len(asked))
+
+    def _stacked(self, levels: Tensor) -> dict[str, Measurement]:
+        classes = self._trained(self.data.channel_data).classes
+        counts = self._mode_counts(levels, classes)
+        n = len(levels)
+
+        def real() -> NDArray[np.int64]:
+            chunks = _drawn(self.data, n, seed_of("evaluation", self.seed, "modes"))
+            return sum((self._mode_counts(chunk, classes) for chunk in chunks), np.zeros_like(counts))
+
+        found = self._remembered("modes", n, lambda: float((real() > 0).sum()))
+        kl = self._remembered("kl", n, lambda: kl_to_uniform(real()).value)
+        return {
+            "modes": Measurement(int((counts > 0).sum()), None, None, int(found), n),
+            "kl": _measured(kl_to_uniform(counts), kl, n),
+        }
+
+    def _mode_counts(self, levels: Tensor, classes: int) -> NDArray[np.int64]:
+        digits = self._seen(levels)[1]  # [N, channels]
+        places = classes ** np.arange(digits.shape[1])[::-1]
+        return np.bincount(digits @ places, minlength=classes ** digits.shape[1]).astype(np.int64)
+
+    def _against_reals(self, ending: str, fakes: NDArray[np.floating], quick: bool) -> dict[str, Measurement]:
+        """Fréchet distance, precision and recall, each the mean over random splits of the reals."""
+        side = min(QUICK_SIDE, self.side) if quick else self.side
+        m = self._side(side, len(fakes))
+        rows: list[tuple[float, float, float]] = []
+        splits = [self._split(ending, s, m, side) for s in range(1 if quick else SPLITS)]
+        parts = [fakes[s * m : (s + 1) * m] if len(fakes) >= (s + 1) * m else fakes[:m] for s in range(len(splits))]
+        for part, real in zip(parts, splits, strict=True):
+            rows.append((frechet_between(gaussian(part, "the fakes"), real.gaussian), *_overlap(part, real.manifold)))
+        frechet, precision, recall = np.mean(rows, axis=0).tolist()
+        floors = np.mean([(s.frechet_floor, s.precision_floor, s.recall_floor) for s in splits], axis=0).tolist()
+        low = high = None
+        if fakes.shape[1] <= JACKKNIFED and m >= 20:
+            half = frechet_interval(parts[0], splits[0].against)
+            low, high = max(frechet - (half.value - half.low), 0.0), frechet + (half.high - half.value)
+        return {
+            f"frechet{ending}": Measurement(frechet, low, high, floors[0], m),
+            f"precision{ending}": _share(precision, floors[1], m),
+            f"recall{ending}": _share(recall, floors[2], m),
+        }
+
+    def _side(self, side: int, fakes: int) -> int:
+        size = self.data.size
+        m = min(side, fakes, side if size is None else size // 2)
+        if m < 5:
+            raise ValueError(
+                f"real against fake needs at least 5 samples a side, got {fakes} fakes and {size or 'endless'} reals "
+                "(half of them a side); give more"
+            )
+        return m
+
+    def _split(self, ending: str, index: int, m: int, side: int) -> Sides:
+        key = (ending, index, m, side)
+        if key not in self._splits:
+            reals = self._real_features(ending, side)
+            order = numpy_generator("evaluation", self.seed, "split", index).permutation(len(reals))
+            against, stand_in = reals[order[:m]], reals[order[m : 2 * m]]
+            own, balls = gaussian(against), manifold(against)
+            precision, recall = _overlap(stand_in, balls)
+            floor = frechet_between(gaussian(stand_in), own)
+            self._splits[key] = Sides(against, own, balls, floor, precision, recall)
+        return self._splits[key]
+
+    def _real_features(self, ending: str, side: int) -> NDArray[np.floating]:
+        """Features of up to 2 × `side` reals; classifier's and pixels' come from one reading of the images."""
+        if (ending, side) not in self._features:
+            data = self.data
+            n = 2 * side if data.size is None else min(2 * side, data.size)
+            seed = seed_of("evaluation", self.seed, "reals")
+            if data.spec.kind == "points":
+                self._features[ending, side] = data.examples(n, seed)["x"].double().numpy()
+            else:
+                labelled = data.channel_data is not None or (data.spec.classes or 0) > 1
+                chunks = [(_pixels(c), self._seen(c)[0] if labelled else None) for c in _drawn(data, n, seed)]
+                self._features["_pixels" if labelled else "", side] = np.concatenate([p for p, _ in chunks])
+                if labelled:
+                    self._features["", side] = np.concatenate([f for _, f in chunks if f is not None])
+        return self._features[ending, side]
+
+    def _seen(self, levels: Tensor) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+        """Classifier's features [N, F] in float64 and classes [N, channels]; one channel but for stacked images."""
+        stacked = self.data.channel_data is not None
+        classifier = self._trained(self.data.channel_data if stacked else self.data)
+        n, channels = len(levels), levels.shape[1] if stacked else 1
+        seen = classifier(_floats(levels).reshape(n * channels, *classifier.shape))
+        return seen.features.reshape(n, -1).double().numpy(), seen.classes.reshape(n, channels).numpy()
+
+    def _trained(self, data: Data | ArrayData | None) -> Classifier:
+        if self._classifier is None:
+            assert data is not None
+            classes = data.spec.classes
+            assert classes is not None
+
+            def build(folder: Path) -> None:
+                n = TRAINED_ON if data.size is None else min(TRAINED_ON, data.size)
+                examples = data.examples(n, seed_of("classifier", 0))
+                train_classifier(examples["x"], examples["y"], classes).save(folder)
+
+            folder = cached(self.cache / "classifiers", f"{data.fingerprint}-{VERSION}", build)
+            self._classifier = Classifier.load(folder)
+        return self._classifier
+
+    def _remembered(self, name: str, n: int, compute: Callable[[], float]) -> float:
+        """A floor that takes seconds: kept in this object, and on disk under the data's content, size and seed."""
+        if (name, n) not in self._floors:
+
+            def build(folder: Path) -> None:
+                (folder / "floor.json").write_text(json.dumps(compute()), encoding="utf-8")
+
+            key = f"{self.data.fingerprint}-{name}-{n}-{self.seed}-{SCORES}-{VERSION}"
+            folder = cached(self.cache / "floors", key, build)
+            self._floors[name, n] = float(json.loads((folder / "floor.json").read_text(encoding="utf-8")))
+        return self._floors[name, n]
+
+
+def _checked(fakes: Tensor, data: Data, asked: Tensor | None) -> Tensor:
+    if tuple(fakes.shape[1:]) != data.spec.shape:
+        own, got = data.spec.shape, tuple(fakes.shape[1:])
+        raise ValueError(f"fakes must be {own} as {data.spec.name} is, got {got}; resize them")
+    if len(fakes) < 2:
+        raise ValueError(f"an evaluation needs at least 2 fakes, got {len(fakes)}; sample more")
+    if asked is not None and asked.shape != fakes.shape[:1]:
+        raise ValueError(f"there must be one asked class a fake, got {tuple(asked.shape)} for {len(fakes)} fakes")
+    fakes = fakes.detach().cpu()
+    if not fakes.is_floating_point():
+        raise ValueError(f"fakes must be floats, got {fakes.dtype}; convert bytes by x / 127.5 - 1")
+    bad = ~torch.isfinite(fakes).flatten(1).all(1)
+    if bad.any():
+        raise ValueError(f"fakes must be finite, got NaN or infinity in {int(bad.sum())} of {len(fakes)}; train anew")
+    return fakes
+
+
+def _levels(x: Tensor) -> Tensor:
+    """Floats in [-1, 1] to the 256 levels that image files have, uint8."""
+    return x.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def _floats(levels: Tensor) -> Tensor:
+    return levels.float().div_(127.5).sub_(1)
+
+
+def _pixels(levels: Tensor) -> NDArray[np.floating]:
+    """Pixel features [N, D], D <= 1,024, in [-1, 1]: larger images are averaged over areas."""
+    _, c, h, w = levels.shape
+    shrink = 1
+    while c * -(-h // shrink) * -(-w // shrink) > PIXELS and shrink < max(h, w):
+        shrink += 1
+    size = (-(-h // shrink), -(-w // shrink))
+    return torch.cat([F.adaptive_avg_pool2d(_floats(p), size).flatten(1) for p in levels.split(CHUNK)]).numpy()
+
+
+def _drawn(data: Data, n: int, seed: int) -> Iterator[Tensor]:
+    """`n` reals in chunks of levels, so that large images are never all floats at once; distinct if the data has n."""
+    for i in range(0, n, CHUNK):
+        yield _levels(data.batch(seed, i, min(i + CHUNK, n), torch.device("cpu"))["x"])
+
+
+def _overlap(fakes: NDArray[np.floating], real: Manifold) -> tuple[float, float]:
+    found = compare(manifold(fakes, centre=real.centre, name="the fakes"), real)
+    return found.precision, found.recall
+
+
+def _measured(interval: Interval, floor: float, n: int) -> Measurement:
+    return Measurement(interval.value, interval.low, interval.high, floor, n)
+
+
+def _share(value: float, floor: float, n: int) -> Measurement:
+    interval = wilson(round(value * n), n)
+    return Measurement(value, interval.low, interval.high, floor, n)

@@ -1,0 +1,120 @@
+"""What a run folder keeps for people to look at: sample grids along the way, and a last set of comparisons."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL.Image import Image
+from torch import Tensor
+
+from pushforward import pictures, sampling
+from pushforward.core.game import Game
+from pushforward.data.source import Data
+
+POINTS, IMAGES = 4000, 64
+QUERIES, NEIGHBOURS, SEARCHED = 8, 5, 20_000
+PATHS, STEPS = 6, 9
+SURFACE = 120
+
+
+def shown(x: Tensor, data: Data) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Samples as people see them: uint8 [n, H, W, C], or points float32 [n, D] in the law's own units."""
+    if data.spec.kind == "images":
+        return pictures.to_uint8(x)
+    points = x.detach().cpu().numpy()
+    return data.law.from_model(points).astype(np.float32) if data.law else points
+
+
+def write_samples(folder: Path, seen: int, x: Tensor, y: Tensor | None, data: Data) -> None:
+    """`samples/{seen}.npz` and, where it can be drawn, `samples/{seen}.png`."""
+    samples = folder / "samples"
+    samples.mkdir(exist_ok=True)
+    arrays = {"x": shown(x, data)} | ({} if y is None else {"y": y.cpu().numpy()})
+    write_npz(samples / f"{seen:012d}.npz", arrays)
+    picture = draw(arrays["x"], data)
+    if picture is not None:
+        pictures.save_png(picture, samples / f"{seen:012d}.png")
+
+
+def draw(x: NDArray[np.uint8] | NDArray[np.float32], data: Data) -> Image | None:
+    """A grid of images, a scatter plot of points in the plane over real ones, or None for more dimensions."""
+    if data.spec.kind == "images":
+        return pictures.grid(x)
+    if data.spec.size != 2:
+        return None
+    real = shown(data.examples(POINTS, seed=0)["x"], data)
+    return pictures.scatter(x, real=real)
+
+
+def write_exhibits(folder: Path, game: Game, data: Data, device: torch.device, seed: int) -> None:
+    """`exhibits.npz`: fake and real, nearest training examples, interpolations, and in the plane the critic."""
+    images = data.spec.kind == "images"
+    n = IMAGES if images else POINTS
+    classes = None if game.classes is None else sampling.classes_in_turn(n, game.classes)
+    fake = sampling.generate(game, sampling.latents(n, game.latent, seed), classes, device)
+    real = data.examples(n, seed)
+    arrays = {"fake": shown(fake, data), "real": shown(real["x"], data)}
+    if classes is not None:
+        arrays["fake_y"] = classes.numpy()
+    if "y" in real:
+        arrays["real_y"] = real["y"].numpy()
+    arrays["interpolations"] = _interpolations(game, data, device, seed)
+    if images:
+        arrays["query"] = shown(fake[:QUERIES], data)
+        arrays["neighbours"] = _neighbours(fake[:QUERIES], data)
+    elif data.spec.size == 2 and game.critic is not None:
+        arrays |= _surface(game, data, device)
+    write_npz(folder / "exhibits.npz", arrays)
+
+
+def _interpolations(game: Game, data: Data, device: torch.device, seed: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """[paths, steps, ...] along great arcs between latents, which keep the norm that normal latents have."""
+    ends = sampling.latents(2 * PATHS, game.latent, seed + 1).flatten(1)
+    a, b = ends[:PATHS], ends[PATHS:]
+    angle = torch.acos(torch.cosine_similarity(a, b).clamp(-1, 1))[:, None, None]
+    t = torch.linspace(0, 1, STEPS)[None, :, None]
+    arc = (torch.sin((1 - t) * angle) * a[:, None] + torch.sin(t * angle) * b[:, None]) / torch.sin(angle)
+    classes = None
+    if game.classes is not None:
+        classes = sampling.classes_in_turn(PATHS, game.classes).repeat_interleave(STEPS)
+    x = shown(sampling.generate(game, arc.reshape(-1, *game.latent), classes, device), data)
+    return x.reshape(PATHS, STEPS, *x.shape[1:])
+
+
+def _neighbours(query: Tensor, data: Data) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """[q, k, ...]: the nearest of the training examples (at most 20,000 of them) by distance between pixels."""
+    pool = data.examples(SEARCHED, seed=0)["x"]
+    a, b = query.flatten(1), pool.flatten(1)
+    squared = a.square().sum(1, keepdim=True) - 2 * a @ b.T + b.square().sum(1)
+    nearest = squared.topk(min(NEIGHBOURS, len(pool)), largest=False).indices
+    x = shown(pool[nearest.flatten()], data)
+    return x.reshape(*nearest.shape, *x.shape[1:])
+
+
+def _surface(game: Game, data: Data, device: torch.device) -> dict[str, np.ndarray]:
+    """The critic's logits on a square around the data; rows ascend with the second coordinate."""
+    assert game.critic is not None
+    real = data.examples(POINTS, seed=0)["x"]
+    low, high = real.amin(0), real.amax(0)
+    margin = 0.15 * (high - low)
+    low, high = low - margin, high + margin
+    ticks = [torch.linspace(float(low[i]), float(high[i]), SURFACE) for i in range(2)]
+    yy, xx = torch.meshgrid(ticks[1], ticks[0], indexing="ij")
+    points = torch.stack([xx, yy], -1).reshape(-1, 2).to(device)
+    # A conditional critic is shown as the mean over classes.
+    labels = (
+        [None] if game.classes is None else [torch.full((len(points),), k, device=device) for k in range(game.classes)]
+    )
+    logits = torch.stack([game.critic(points, y) for y in labels]).mean(0)
+    corners = shown(torch.stack([low, high]), data)
+    extent = np.array([corners[0, 0], corners[1, 0], corners[0, 1], corners[1, 1]], np.float32)
+    return {"surface": logits.float().cpu().numpy().reshape(SURFACE, SURFACE), "extent": extent}
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes arrays so that the file is there whole or as it was."""
+    beside = path.with_name(f".{path.stem}.part.npz")
+    np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
+    os.replace(beside, path)

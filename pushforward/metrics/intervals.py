@@ -1,0 +1,47 @@
+"""95 % intervals that more than one metric needs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+Z = 1.959963984540054  # the 97.5 % point of the normal law
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate, its standard error, and the ends of its 95 % interval."""
+
+    value: float
+    stderr: float
+    low: float
+    high: float
+
+
+def wilson(hits: int, n: int) -> Interval:
+    """A share of independent yes-or-no trials; Wilson's score interval, sound at 0 and 1 too.
+
+    Wilson 1927, J. Am. Stat. Assoc. 22, p. 209. Raises ValueError unless 0 <= hits <= n and n >= 1.
+    """
+    if n < 1 or not 0 <= hits <= n:
+        raise ValueError(f"a share needs 0 <= hits <= n and n >= 1, got {hits} of {n}; count again")
+    p, z2 = hits / n, Z * Z
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z / (1 + z2 / n) * float(np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)))
+    return Interval(p, float(np.sqrt(p * (1 - p) / n)), max(middle - half, 0.0), min(middle + half, 1.0))
+
+
+def mean_interval(values: NDArray[np.float64] | list[float]) -> Interval:
+    """The mean of two or more independent values, with Student's t."""
+    v = np.asarray(values, np.float64)
+    if v.ndim != 1 or len(v) < 2:
+        raise ValueError(f"the interval of a mean needs a list of at least 2 values, got the shape {v.shape}")
+    mean, stderr = float(v.mean()), float(v.std(ddof=1) / np.sqrt(len(v)))
+    half = student(len(v) - 1) * stderr
+    return Interval(mean, stderr, mean - half, mean + half)
+
+
+def student(freedom: float) -> float:
+    """The 97.5 % point of Student's t."""
+    return float(special.stdtrit(freedom, 0.975))

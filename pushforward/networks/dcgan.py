@@ -1,0 +1,98 @@
+"""DCGAN: strided convolutions, BatchNorm, no pooling. Radford et al. 2016, arXiv:1511.06434, Section 3 and Figure 1.
+
+The first transposed convolution, on a 1×1 map, and the critic's last convolution, on a 4×4 one, are matrix products;
+they are written as such.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pushforward.layers.activation import LeakyReLU
+from pushforward.networks.mlp import with_class
+from pushforward.networks.stages import doublings
+
+
+def init(net: nn.Module) -> None:
+    """Weights N(0, 0.02²), BatchNorm scales N(1, 0.02²), biases 0 (Section 4)."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+def layers_between(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(strided layers, side of the smallest map) for images [C, R, R]: to 4×4, or to 2×2 where R is 8.
+
+    Raises ValueError for other than squares of 8, 16, 32 …
+    """
+    smallest = 2 if shape[1] == 8 else 4
+    stages = doublings(shape, smallest)
+    if stages < 1:
+        raise ValueError(f"DCGAN needs images of 8×8 or more, got {shape[1]}×{shape[2]}; choose another --resolution")
+    return stages, smallest
+
+
+class Generator(nn.Module):
+    """z: [B, latent] (and y: [B]) -> images [B, C, R, R] in [-1, 1], R = 4·2^k.
+
+    width: channels before the last layer; they double towards the 4×4 map, up to 8 × width.
+    """
+
+    def __init__(self, latent: int, shape: tuple[int, ...], width: int = 64, classes: int = 0) -> None:
+        super().__init__()
+        stages = doublings(shape)
+        if stages < 1:
+            raise ValueError(
+                f"DCGAN needs images of 8×8 or more, got {shape[1]}×{shape[2]}; choose another --resolution"
+            )
+        channels = [min(width * 2 ** (stages - 1 - i), 8 * width) for i in range(stages)]
+        self.classes, self.channels = classes, channels
+        self.first = nn.Linear(latent + classes, channels[0] * 16, bias=False)
+        layers: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU()]
+        for fan_in, fan_out in pairwise(channels):
+            layers += [nn.ConvTranspose2d(fan_in, fan_out, 4, 2, 1, bias=False), nn.BatchNorm2d(fan_out), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(channels[-1], shape[0], 4, 2, 1), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        init(self)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        h = self.first(with_class(z, y, self.classes)).view(len(z), self.channels[0], self.bottom, self.bottom)
+        return self.layers(h)
+
+
+class Critic(nn.Module):
+    """Images [B, C, R, R] (and y: [B]) -> logits [B]; the class enters as constant planes beside the image's channels.
+
+    width: channels after the first layer; they double towards the 4×4 map, up to 8 × width.
+    """
+
+    def __init__(self, shape: tuple[int, ...], width: int = 64, classes: int = 0) -> None:
+        super().__init__()
+        stages = doublings(shape)
+        if stages < 1:
+            raise ValueError(
+                f"DCGAN needs images of 8×8 or more, got {shape[1]}×{shape[2]}; choose another --resolution"
+            )
+        channels = [min(width * 2**i, 8 * width) for i in range(stages)]
+        self.classes = classes
+        layers: list[nn.Module] = [nn.Conv2d(shape[0] + classes, channels[0], 4, 2, 1), LeakyReLU(0.2)]
+        for fan_in, fan_out in pairwise(channels):
+            layers += [nn.Conv2d(fan_in, fan_out, 4, 2, 1, bias=False), nn.BatchNorm2d(fan_out), LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.last = nn.Linear(channels[-1] * bottom**2, 1)
+        init(self)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        if self.classes:
+            if y is None:
+                raise ValueError(f"a critic of {self.classes} classes needs the labels y [B], got None")
+            planes = F.one_hot(y, self.classes).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+            x = torch.cat([x, planes], dim=1)
+        return self.last(self.layers(x).flatten(1)).squeeze(1)

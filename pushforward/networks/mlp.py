@@ -1,0 +1,71 @@
+"""Multilayer perceptrons for points and small flat images, conditional by concatenating the class."""
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pushforward.layers.activation import LeakyReLU
+
+
+def with_class(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
+    """x: [B, D]; y: [B] labels. Returns [B, D + classes], the class as one-hot; x itself where classes is 0.
+
+    Raises ValueError when a class is missing.
+    """
+    if classes == 0:
+        return x
+    if y is None:
+        raise ValueError(f"a network of {classes} classes needs the labels y [B], got None; give one class per example")
+    return torch.cat([x, F.one_hot(y, classes).to(x.dtype)], dim=1)
+
+
+def _stack(sizes: list[int], slope: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        linear = nn.Linear(fan_in, fan_out)
+        nn.init.kaiming_normal_(linear.weight, slope, nonlinearity="leaky_relu")
+        nn.init.zeros_(linear.bias)
+        layers += [linear] if i == len(sizes) - 2 else [linear, LeakyReLU(slope)]
+    nn.init.normal_(layers[-1].weight, std=1 / math.sqrt(sizes[-2]))  # type: ignore[arg-type]
+    return nn.Sequential(*layers)
+
+
+class Generator(nn.Module):
+    """z: [B, latent] (and y: [B]) -> x: [B, *shape]; images end in tanh.
+
+    `depth` hidden layers of `width` units, leaky ReLU between; initial weights of He et al. 2015, arXiv:1502.01852.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        shape: tuple[int, ...],
+        width: int = 128,
+        depth: int = 3,
+        classes: int = 0,
+        slope: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.shape, self.classes = shape, classes
+        self.layers = _stack([latent + classes, *[width] * depth, math.prod(shape)], slope)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        x = self.layers(with_class(z, y, self.classes)).view(len(z), *self.shape)
+        return x.tanh() if len(self.shape) == 3 else x
+
+
+class Critic(nn.Module):
+    """x: [B, *shape] (and y: [B]) -> logits [B]; `depth` hidden layers of `width` units, leaky ReLU between."""
+
+    def __init__(
+        self, shape: tuple[int, ...], width: int = 128, depth: int = 3, classes: int = 0, slope: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.classes = classes
+        self.layers = _stack([math.prod(shape) + classes, *[width] * depth, 1], slope)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.layers(with_class(x.flatten(1), y, self.classes)).squeeze(1)

@@ -1,0 +1,290 @@
+"""A run: the options that decide it, the folder that holds it, and what can be asked of it once trained."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward import recipes, sampling
+from pushforward.core.checkpoint import Checkpoints, read
+from pushforward.core.engine import Engine
+from pushforward.core.game import Batch, Game
+from pushforward.core.seeding import seed_of, torch_seeded
+from pushforward.core.training import Outcome
+from pushforward.data.catalogue import CATALOGUE, open_data
+from pushforward.data.source import Data
+from pushforward.data.spec import DataSpec
+
+if TYPE_CHECKING:
+    from pushforward.evaluation import Evaluator, Measurement
+
+Kind = Literal["points", "images"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What is asked of the data."""
+
+    resolution: int | None = None
+    """Height and width of the images."""
+    channels: int | None = None
+    """1 for grey, 3 for colour; None leaves the choice to the data."""
+    max_bad: float = 0.01
+    """Share of unreadable files above which a folder is refused."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is carried out; none of it belongs to a paper."""
+
+    seed: int = 0
+    """Seed of everything random."""
+    minutes: float | None = None
+    """Stop after this many minutes, wherever the examples stand."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes an accelerator where there is one."""
+    accumulate: int = 1
+    """Micro-batches that each batch is cut into, for small memories."""
+    bf16: bool = False
+    """Whether objectives run under autocast to bfloat16 (penalties stay in float32)."""
+    compile: bool = False
+    """Whether networks are compiled with torch.compile."""
+    ticks: int = 200
+    """Lines of the log along the run."""
+    pictures: int = 24
+    """Sample grids along the run."""
+    evaluations: int = 8
+    """Quick evaluations along the run; 0 for none."""
+    checkpoints: int = 8
+    """Checkpoints along the run."""
+    keep: int = 2
+    """Newest checkpoints that stay, beside the best."""
+
+    def __post_init__(self) -> None:
+        for name in ("ticks", "pictures", "checkpoints", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.evaluations < 0:
+            raise ValueError(f"evaluations must not be negative, got {self.evaluations}")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ValueError(f"minutes must be positive, got {self.minutes}")
+        if self.seed < 0:
+            raise ValueError(f"the seed must not be negative, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a run, as `config.json` keeps it."""
+
+    recipe: str
+    data: str
+    config: dict[str, Any]
+    data_options: DataOptions = field(default_factory=DataOptions)
+    options: RunOptions = field(default_factory=RunOptions)
+    command: str | None = None
+
+
+class RunError(ValueError):
+    """A run can't go on as asked; the message says why and what to do."""
+
+
+def kind_of(data: str) -> Kind:
+    """Whether the data named are points or images, without opening them whole."""
+    if data in CATALOGUE:
+        return "points" if CATALOGUE[data].module == "toy" else "images"
+    if data.endswith(".npy") and Path(data).is_file():
+        return "points" if np.load(data, mmap_mode="r").ndim == 2 else "images"
+    return "images"
+
+
+def preset(module: ModuleType, name: str | None, kind: Kind, recipe: str) -> Any:
+    """The recipe's Config for this kind of data, or the preset of that name."""
+    if kind not in module.PRESETS:
+        able = [r for r in recipes.names() if kind in recipes.load(r).PRESETS]
+        raise ValueError(f"{recipe} does not make {kind}; recipes that do: {', '.join(able)}")
+    chosen = name or kind
+    if chosen not in module.PRESETS:
+        raise ValueError(f"{recipe} has no preset {chosen!r}; choose one of {', '.join(module.PRESETS)}")
+    return module.PRESETS[chosen]
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `mps`. Raises ValueError when it is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, available in there.items() if available)
+    if not there.get(name, False):
+        raise ValueError(f"there is no {name} device on this machine; use --device auto")
+    return torch.device(name)
+
+
+class _Nothing:
+    """The source of an engine that only holds networks."""
+
+    def batch(self, seed: int, start: int, stop: int, device: torch.device) -> Batch:
+        raise AssertionError("a game that was loaded to be looked at is not trained")
+
+
+@dataclass
+class Run:
+    """A run folder, and what can be asked of it."""
+
+    folder: Path
+    outcome: Outcome | None = None
+    """How the training that this process did ended; None for a run that was only opened."""
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder)
+        try:
+            self.config: dict[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RunError(
+                f"{self.folder} is not a run folder: it has no config.json; make one with `pushforward train`"
+            ) from error
+        except ValueError as error:
+            raise RunError(f"{self.folder}/config.json is damaged ({error}); restore it from a copy") from error
+
+    @property
+    def plan(self) -> Plan:
+        c = self.config
+        return Plan(
+            c["recipe"],
+            c["data"]["name"],
+            c["config"],
+            DataOptions(**c["data"]["options"]),
+            RunOptions(**c["run"]),
+            c["command"],
+        )
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder / "checkpoints", self.plan.options.keep)
+
+    def data(self, progress: bool = True) -> Data:
+        """The data it was trained on. Raises RunError when they have changed since."""
+        plan = self.plan
+        data = open_data(plan.data, **dataclasses.asdict(plan.data_options), progress=progress)
+        if data.fingerprint != self.config["data"]["fingerprint"]:
+            raise RunError(
+                f"the data {plan.data} are not those that {self.folder} was trained on (their content changed); "
+                "restore them, or train anew into another folder"
+            )
+        return data
+
+    def game(self, checkpoint: Literal["last", "best"] = "last", device: str = "auto") -> Game:
+        """The trained players, for sampling and looking."""
+        module = recipes.load(self.plan.recipe)
+        spec = DataSpec(**{**self.config["data"]["spec"], "shape": tuple(self.config["data"]["spec"]["shape"])})
+        with torch_seeded("build", self.plan.options.seed):
+            game = module.build(module.Config(**self.plan.config), spec)
+        path = self.checkpoints.best() if checkpoint == "best" else self.checkpoints.last()
+        if path is None:
+            raise RunError(f"{self.folder} has no checkpoint ({checkpoint}); let it train longer: pushforward resume")
+        engine = Engine(game, _Nothing(), batch=1, device=resolve_device(device))
+        engine.load_state_dict(read(path))
+        return game
+
+    def sample(
+        self,
+        n: int = 64,
+        *,
+        y: int | None = None,
+        seed: int = 0,
+        truncation: float | None = None,
+        checkpoint: Literal["last", "best"] = "last",
+        device: str = "auto",
+    ) -> Tensor:
+        """`n` samples in the networks' range, [n, ...] on the CPU.
+
+        y: the class of all of them; None takes each class in turn. truncation: see `sampling.latents`.
+        """
+        return self.sample_with_classes(n, y=y, seed=seed, truncation=truncation, checkpoint=checkpoint, device=device)[
+            0
+        ]
+
+    def sample_with_classes(
+        self,
+        n: int,
+        *,
+        y: int | None = None,
+        seed: int = 0,
+        truncation: float | None = None,
+        checkpoint: Literal["last", "best"] = "last",
+        device: str = "auto",
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `sample`, with the classes that were asked: ([n, ...], [n] or None)."""
+        game = self.game(checkpoint, device)
+        if n < 1:
+            raise ValueError(f"the number of samples must be positive, got {n}")
+        if y is not None and game.classes is None:
+            raise ValueError(f"this {self.plan.recipe} run is not conditional; leave out the class")
+        if y is not None and game.classes is not None and not 0 <= y < game.classes:
+            raise ValueError(f"class {y} is not one of 0 to {game.classes - 1}")
+        z = sampling.latents(n, game.latent, seed, truncation)
+        labels = None if game.classes is None else sampling.classes_in_turn(n, game.classes, y)
+        return sampling.generate(game, z, labels, resolve_device(device)), labels
+
+    def evaluate(
+        self,
+        real: str | None = None,
+        *,
+        seed: int = 0,
+        checkpoint: Literal["last", "best"] = "last",
+        resolution: int | None = None,
+        max_bad: float = 0.01,
+        device: str = "auto",
+    ) -> "dict[str, Measurement]":
+        """Fresh samples measured against `real` (by default the data the run was trained on), beside the floor."""
+        from pushforward.evaluation import Evaluator
+
+        spec = self.config["data"]["spec"]
+        if real is None or real == self.plan.data:
+            data = self.data()
+        else:
+            images = {"resolution": resolution or spec["shape"][1], "channels": spec["shape"][0]}
+            data = open_data(real, **(images if spec["kind"] == "images" else {}), max_bad=max_bad)
+        game = self.game(checkpoint, device)
+        return measure(game, Evaluator(data, seed=seed), resolve_device(device))
+
+    def report(self) -> Path:
+        """Writes `report.html` and returns its path."""
+        from pushforward.report import write_report
+
+        return write_report(self.folder)
+
+
+def measure(game: Game, evaluator: "Evaluator", device: torch.device, quick: bool = False) -> "dict[str, Measurement]":
+    """Measures fresh samples of `game`, as many as the evaluator wants, each class in turn where there are classes."""
+    n = evaluator.wanted(quick)
+    labels = None if game.classes is None else sampling.classes_in_turn(n, game.classes)
+    z = sampling.latents(n, game.latent, seed_of("evaluate", evaluator.seed))
+    return evaluator(sampling.generate(game, z, labels, device), asked=labels, quick=quick)
+
+
+def evaluate_samples(
+    samples: str, real: str, *, seed: int = 0, resolution: int | None = None, max_bad: float = 0.01
+) -> "dict[str, Measurement]":
+    """A folder or .zip of images, or an .npy or .npz, measured against real data, each number beside its floor."""
+    from pushforward.evaluation import Evaluator
+
+    data = open_data(real, resolution=resolution, max_bad=max_bad)
+    if data.spec.kind == "images":
+        fakes = open_data(samples, resolution=data.spec.shape[1], channels=data.spec.shape[0], max_bad=max_bad)
+    else:
+        fakes = open_data(samples)
+    if fakes.spec.shape != data.spec.shape:
+        raise ValueError(
+            f"{samples} holds {fakes.spec.kind} of shape {fakes.spec.shape} and {real} {data.spec.kind} of shape "
+            f"{data.spec.shape}; they can't be compared"
+        )
+    evaluator = Evaluator(data, seed=seed)
+    x = fakes.examples(evaluator.wanted(quick=False), seed)["x"]
+    if data.law is not None:
+        x = torch.from_numpy(data.law.to_model(x.numpy()))
+    return evaluator(x)

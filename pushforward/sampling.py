@@ -1,0 +1,37 @@
+"""Latents and samples, drawn from their own streams, so that looking at a run never changes it."""
+
+import torch
+from torch import Tensor
+
+from pushforward.core.game import Game
+from pushforward.core.seeding import torch_generator
+
+
+def latents(n: int, shape: tuple[int, ...], seed: int, truncation: float | None = None) -> Tensor:
+    """Standard normal latents [n, *shape]; the first rows do not depend on n.
+
+    truncation: coordinates beyond ±truncation are drawn again, here by inverting the truncated normal's distribution
+    function (the truncation trick: Brock et al. 2019, arXiv:1809.11096, Section 3.1).
+    """
+    generator = torch_generator("latents", seed)
+    if truncation is None:
+        return torch.stack([torch.randn(shape, generator=generator) for _ in range(n)])
+    if truncation <= 0:
+        raise ValueError(f"truncation must be positive, got {truncation}; values from 0.5 to 2 are common")
+    bound = torch.special.ndtr(torch.tensor(truncation, dtype=torch.float64))
+    u = torch.stack([torch.rand(shape, generator=generator, dtype=torch.float64) for _ in range(n)])
+    return torch.special.ndtri(1 - bound + u * (2 * bound - 1)).float()
+
+
+def classes_in_turn(n: int, classes: int, only: int | None = None) -> Tensor:
+    """Labels [n]: `only` for all of them, or each class in turn."""
+    return torch.full((n,), only) if only is not None else torch.arange(n) % classes
+
+
+def generate(game: Game, z: Tensor, y: Tensor | None, device: torch.device, batch: int = 500) -> Tensor:
+    """Samples for the latents z [n, *latent] and labels y [n] or None: [n, ...] float32 on the CPU."""
+    parts = []
+    for i in range(0, len(z), batch):
+        labels = None if y is None else y[i : i + batch].to(device)
+        parts.append(game.sample(z[i : i + batch].to(device), labels).float().cpu())
+    return torch.cat(parts).contiguous()

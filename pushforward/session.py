@@ -1,0 +1,204 @@
+"""From a recipe, data and a folder to a trained, measured run: what the command line does, for Python.
+
+import pushforward as pf
+
+run = pf.train("dcgan", data="digits", out="runs/digits")
+images = run.sample(64)              # [64, 1, 8, 8] in [-1, 1]
+print(run.evaluate()["frechet"])     # value, interval, and the floor: real against real
+print(run.report())                  # runs/digits/report.html
+"""
+
+import dataclasses
+import difflib
+import json
+import os
+import platform
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pushforward
+from pushforward import recipes
+from pushforward.core import runlog
+from pushforward.core.checkpoint import read, write_text
+from pushforward.core.distributed import World, barrier, joined
+from pushforward.core.engine import Engine
+from pushforward.core.seeding import torch_seeded
+from pushforward.course import Course
+from pushforward.data.catalogue import open_data
+from pushforward.data.source import Data
+from pushforward.run import DataOptions, Plan, Run, RunError, RunOptions, kind_of, preset, resolve_device
+
+
+def train(
+    recipe: str,
+    data: str,
+    out: str | Path | None = None,
+    *,
+    preset_name: str | None = None,
+    options: RunOptions | None = None,
+    data_options: DataOptions | None = None,
+    **config: Any,
+) -> Run:
+    """Trains `recipe` on `data` into the folder `out` (`runs/RECIPE-DATA` by default), and measures what came out.
+
+    config: fields of the recipe's Config, and of RunOptions and DataOptions, over their defaults: `examples=100_000`,
+    `lr=1e-4`, `seed=1`. Raises ValueError for what does not fit, before anything is written.
+    """
+    module = recipes.load(recipe)
+    base = preset(module, preset_name, kind_of(data), recipe)
+    chosen = {
+        RunOptions: options or RunOptions(),
+        DataOptions: data_options or DataOptions(),
+        module.Config: base,
+    }
+    known = {f.name: cls for cls in chosen for f in dataclasses.fields(cls)}
+    for name, value in config.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ValueError(
+                f"{recipe} has no option {name!r}; " + (f"did you mean {near[0]}?" if near else "see --help")
+            )
+        chosen[known[name]] = dataclasses.replace(chosen[known[name]], **{name: value})
+    plan = Plan(recipe, data, dataclasses.asdict(chosen[module.Config]), chosen[DataOptions], chosen[RunOptions])
+    return start(plan, out)
+
+
+def start(plan: Plan, out: str | Path | None = None) -> Run:
+    """Trains a plan into a new run folder. Raises RunError when the folder holds a run already."""
+    folder = Path(out) if out is not None else Path("runs") / f"{Path(plan.recipe).stem}-{Path(plan.data).stem}"
+    _check_free(folder)
+    device = resolve_device(plan.options.device)
+    with joined(device) as world:
+        device = _own(device, world)
+        data = open_data(plan.data, **dataclasses.asdict(plan.data_options), progress=world.first)
+        engine = _engine(plan, data, device, world)
+        if world.first:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(folder / "config.json", json.dumps(_config(plan, data, folder), indent=1) + "\n")
+        barrier(world)
+        run = Run(folder)
+        run.outcome = Course(run, engine, data, plan).run(plan.config["examples"])
+        return run
+
+
+def resume(
+    folder: str | Path, *, examples: int | None = None, minutes: float | None = None, device: str | None = None
+) -> Run:
+    """Continues a run from its newest whole checkpoint to the examples it was planned for, or to `examples`."""
+    run = Run(Path(folder))
+    options = dataclasses.replace(run.plan.options, minutes=minutes, device=device or run.plan.options.device)
+    plan = dataclasses.replace(run.plan, options=options)
+    where = resolve_device(options.device)
+    with joined(where) as world:
+        where = _own(where, world)
+        data = run.data(progress=world.first)
+        engine = _engine(plan, data, where, world)
+        if world.first:
+            run.checkpoints.sweep()
+        barrier(world)
+        checkpoint = run.checkpoints.last()
+        if checkpoint is not None:
+            engine.load_state_dict(read(checkpoint))
+        if world.first:
+            for log in ("stats.jsonl", "metrics.jsonl"):
+                runlog.rewind(run.folder / log, engine.clock.seen)
+        barrier(world)
+        goal = examples if examples is not None else plan.config["examples"]
+        run.outcome = Course(run, engine, data, plan).run(goal)
+        return run
+
+
+def _check_free(folder: Path) -> None:
+    if (folder / "config.json").exists():
+        raise RunError(
+            f"{folder} holds a run already; continue it with `pushforward resume {shlex.quote(str(folder))}`, "
+            "or choose another --out"
+        )
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise RunError(f"the run can't be written to {folder}: {nearest} is a file; choose another --out")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RunError(f"the run can't be written to {folder}: {nearest} is not writable; choose another --out")
+
+
+def _own(device: torch.device, world: World) -> torch.device:
+    """This process's device among several of a kind."""
+    return torch.device("cuda", world.local_rank) if device.type == "cuda" else device
+
+
+def _engine(plan: Plan, data: Data, device: torch.device, world: World) -> Engine:
+    torch.set_flush_denormal(True)  # a convolution on denormal numbers is a hundred times slower
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+    module, options = recipes.load(plan.recipe), plan.options
+    config = module.Config(**plan.config)
+    for name in ("examples", "batch"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
+    with torch_seeded("build", options.seed):
+        game = module.build(config, data.spec)
+    return Engine(
+        game,
+        data,
+        batch=config.batch,
+        seed=options.seed,
+        device=device,
+        world=world,
+        accumulate=options.accumulate,
+        bf16=options.bf16,
+        compile=options.compile,
+    )
+
+
+def _config(plan: Plan, data: Data, folder: Path) -> dict[str, Any]:
+    spec = dataclasses.asdict(data.spec)
+    return {
+        "pushforward": pushforward.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "commit": _commit(),
+        "command": plan.command or _command(plan, folder),
+        "recipe": plan.recipe if not plan.recipe.endswith(".py") else str(Path(plan.recipe).absolute()),
+        "config": plan.config,
+        "data": {
+            "name": plan.data if not Path(plan.data).exists() else str(Path(plan.data).absolute()),
+            "options": dataclasses.asdict(plan.data_options),
+            "fingerprint": data.fingerprint,
+            "spec": spec,
+            "labels": data.labels,
+            "skipped": list(data.skipped),
+        },
+        "run": dataclasses.asdict(plan.options),
+    }
+
+
+def _command(plan: Plan, folder: Path) -> str:
+    """The command line that would repeat a run started from Python: every option that is not the default."""
+    module = recipes.load(plan.recipe)
+    base = dataclasses.asdict(preset(module, None, kind_of(plan.data), plan.recipe))
+    words = ["pushforward", "train", plan.recipe, "--data", plan.data, "--out", str(folder)]
+    asked = {k: v for k, v in plan.config.items() if v != base[k]}
+    for options in (plan.options, plan.data_options):
+        defaults = dataclasses.asdict(type(options)())
+        asked |= {k: v for k, v in dataclasses.asdict(options).items() if v != defaults[k]}
+    for name, value in asked.items():
+        flag = name.replace("_", "-")
+        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return shlex.join(words)
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package runs from, with a + where files were changed; None outside one."""
+    here = Path(pushforward.__file__).parent
+    try:
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "--", str(here)], capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
