@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from pushforward.core.seeding import torch_generator, torch_seeded
 
@@ -108,11 +109,12 @@ def train_classifier(x: Tensor, y: Tensor, classes: int, seed: int = 0, rounds: 
     order = torch.randperm(len(x), generator=torch_generator("classifier", seed, "split"))
     held = max(round(HELD_OUT * len(x)), 1)
     test, train = order[:held], order[held:]
-    batch = min(BATCH, len(train))
+    batch = _batch(len(train))
     # At least 8, for large sets; at most 60, for small ones.
     rounds = rounds or min(max(math.ceil(900 * batch / len(train)), 8), 60)
     with torch_seeded("classifier", seed, "weights"):
-        network = Network(x.shape[1], max(x.shape[2:]), classes).to(memory_format=torch.channels_last)
+        network = Network(x.shape[1], max(x.shape[2:]), classes)
+    convert_conv2d_weight_memory_format(network, torch.channels_last)
     network = _fit(network, x, y, train, rounds, torch_generator("classifier", seed, "batches"))
     shape = (x.shape[1], x.shape[2], x.shape[3])
     trained = Classifier(network, 0.0, held, shape, classes)
@@ -120,10 +122,15 @@ def train_classifier(x: Tensor, y: Tensor, classes: int, seed: int = 0, rounds: 
     return Classifier(network, accuracy, held, shape, classes)
 
 
+def _batch(images: int) -> int:
+    """128, or an eighth of a small set, but 16 where there are as many: a batch must tell a mean and a variance."""
+    return min(BATCH, max(images // 8, min(images, 16)))
+
+
 @torch.enable_grad()
 def _fit(network: Network, x: Tensor, y: Tensor, train: Tensor, rounds: int, stream: torch.Generator) -> Network:
-    batch = min(BATCH, len(train))
-    steps = max(len(train) // batch, 1)  # a round's last few go into another round's batches: each has its own order
+    batch = _batch(len(train))
+    steps = len(train) // batch  # a round's last few go into another round's batches: each has its own order
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.02, fused=True)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=rounds * steps, pct_start=0.2)
     network.train()
@@ -159,7 +166,8 @@ def _prepared(x: Tensor) -> Tensor:
 
 
 def _ready(network: Network) -> Network:
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    convert_conv2d_weight_memory_format(network, torch.channels_last)
+    return network.eval().requires_grad_(False)
 
 
 def _convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -169,7 +177,7 @@ def _convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) ->
 
 def _check(x: Tensor, y: Tensor, classes: int) -> None:
     if x.ndim != 4 or y.shape != x.shape[:1]:
-        raise ValueError(f"training needs images [N, C, H, W] and N labels, got {tuple(x.shape)} and {tuple(y.shape)}")
+        raise ValueError(f"training needs images [N, C, H, W] and N labels, got {tuple(x.shape)}, {tuple(y.shape)}")
     if classes < 2 or len(x) < 4:
         raise ValueError(f"a classifier needs 2 classes and 4 images at least, got {classes} and {len(x)}; add some")
     if int(y.min()) < 0 or int(y.max()) >= classes:

@@ -31,9 +31,7 @@ def as_matrix(x: Features, name: str, least: int = 1) -> Matrix:
     if not np.isfinite(a.sum(dtype=np.float64)):
         bad = np.flatnonzero(~np.isfinite(a).all(axis=1))
         if len(bad):
-            raise ValueError(
-                f"{name} must be finite, got NaN or infinity in {len(bad)} of {len(a)} rows (first: {bad[0]})"
-            )
+            raise ValueError(f"{name} must be finite, got NaN or inf in {len(bad)} of {len(a)} rows (first {bad[0]})")
     return a
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from pushforward.metrics.features import Features, as_matrix, same_width
 from pushforward.metrics.intervals import Interval, student
@@ -88,7 +87,7 @@ def _nuclear_norm(k: Floats, tolerance: float) -> float:
     # σ below √ε σmax are lost in the rounding: each may be wrong by that much.
     errors = epsilon * float(sigma[-1]) / np.maximum(sigma, np.sqrt(epsilon * sigma[-1]))
     if float(errors.sum()) * largest > tolerance:
-        sigma = linalg.svdvals(k)
+        sigma = np.linalg.svd(k, compute_uv=False)
     return float(sigma.sum()) * largest
 
 
@@ -98,7 +97,5 @@ def _given(mu: Features, cov: Features, which: int) -> Gaussian:
     if c.shape != (len(mean), len(mean)):
         raise ValueError(f"cov{which} must be [{len(mean)}, {len(mean)}] as mu{which} has {len(mean)}, got {c.shape}")
     if not np.allclose(c, c.T, rtol=1e-6, atol=1e-9 * float(np.abs(c).max())):
-        raise ValueError(
-            f"cov{which} must be symmetric, got entries that differ from their mirror images; average them"
-        )
+        raise ValueError(f"cov{which} must be symmetric, got entries unlike their mirror images; average them")
     return Gaussian(0, mean, root((c + c.T) / 2))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from pushforward.metrics.features import Features, as_matrix, same_width
 from pushforward.metrics.intervals import Interval, Z, wilson
@@ -35,7 +35,7 @@ def modes(points: Features, centres: Features, sigma: float, radius: float = RAD
     same_width(x, c, ("points", "centres"))
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, got {sigma}")
-    distance, nearest = cKDTree(c).query(x)
+    distance, nearest = KDTree(c).query(x)
     good = distance <= radius * sigma
     found = len(np.unique(nearest[good]))
     return Modes(found, wilson(int(good.sum()), len(x)), np.bincount(nearest, minlength=len(c)).astype(np.int64))

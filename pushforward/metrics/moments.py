@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas, lapack
+from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from pushforward.metrics.features import Features, Matrix, as_matrix
 
@@ -53,7 +53,8 @@ def root(covariance: Floats) -> Floats:
 
     Higham 2002, Accuracy and Stability of Numerical Algorithms, §10.3. Raises ValueError if it isn't semidefinite.
     """
-    factor, pivots, rank, _ = lapack.dpstrf(covariance, lower=1)
+    cholesky = get_lapack_funcs("pstrf", dtype=np.float64)
+    factor, pivots, rank, _ = cholesky(covariance, lower=1)
     thin = np.empty((len(covariance), rank))
     thin[pivots - 1] = np.tril(factor)[:, :rank]
     trace = float(np.trace(covariance))
@@ -63,10 +64,11 @@ def root(covariance: Floats) -> Floats:
 
 
 def _covariance(a: Matrix, mean: Floats) -> Floats:
+    product = get_blas_funcs("syrk", dtype=np.float64)
     total = np.zeros((a.shape[1], a.shape[1]), order="F")
     for i in range(0, len(a), ROWS):
         part = a[i : i + ROWS] - mean
         # Half the work of a product: BLAS fills one triangle, in place.
-        total = blas.dsyrk(1.0, part.T, beta=1.0, c=total, lower=1, overwrite_c=1)
+        total = product(1.0, part.T, beta=1.0, c=total, lower=1, overwrite_c=1)
     total = np.tril(total)
     return (total + np.tril(total, -1).T) / (len(a) - 1)

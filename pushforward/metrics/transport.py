@@ -28,7 +28,7 @@ def wasserstein2_exact(x: Features, y: Features) -> float:
         raise ValueError(f"x and y must be as many samples, got {len(a)} and {len(b)}; use the first {least} of each")
     # W2² splits into the means' distance and that of the centred samples, whose costs are smaller and so rounder.
     shift = a.mean(0) - b.mean(0)
-    costs = cdist(a - a.mean(0), b - b.mean(0), "sqeuclidean")
+    costs: Floats = np.asarray(cdist(a - a.mean(0), b - b.mean(0), "sqeuclidean"), np.float64)
     rows, columns = cheapest_matching(costs)
     return float(np.sqrt(shift @ shift + costs[rows, columns].mean()))
 

@@ -47,14 +47,10 @@ class Generator(nn.Module):
 
     def __init__(self, latent: int, shape: tuple[int, ...], width: int = 64, classes: int = 0) -> None:
         super().__init__()
-        stages = doublings(shape)
-        if stages < 1:
-            raise ValueError(
-                f"DCGAN needs images of 8×8 or more, got {shape[1]}×{shape[2]}; choose another --resolution"
-            )
+        stages, self.bottom = layers_between(shape)
         channels = [min(width * 2 ** (stages - 1 - i), 8 * width) for i in range(stages)]
         self.classes, self.channels = classes, channels
-        self.first = nn.Linear(latent + classes, channels[0] * 16, bias=False)
+        self.first = nn.Linear(latent + classes, channels[0] * self.bottom**2, bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU()]
         for fan_in, fan_out in pairwise(channels):
             layers += [nn.ConvTranspose2d(fan_in, fan_out, 4, 2, 1, bias=False), nn.BatchNorm2d(fan_out), nn.ReLU()]
@@ -75,11 +71,7 @@ class Critic(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], width: int = 64, classes: int = 0) -> None:
         super().__init__()
-        stages = doublings(shape)
-        if stages < 1:
-            raise ValueError(
-                f"DCGAN needs images of 8×8 or more, got {shape[1]}×{shape[2]}; choose another --resolution"
-            )
+        stages, bottom = layers_between(shape)
         channels = [min(width * 2**i, 8 * width) for i in range(stages)]
         self.classes = classes
         layers: list[nn.Module] = [nn.Conv2d(shape[0] + classes, channels[0], 4, 2, 1), LeakyReLU(0.2)]

@@ -39,7 +39,9 @@ def test_labels_at_random_are_held_out_at_chance(bars):
 def test_the_same_seed_gives_the_same_weights_and_global_state_stays(bars):
     torch.manual_seed(3)
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    first, again, other = (train_classifier(*bars, 4, seed=s, rounds=1).network.state_dict() for s in (5, 5, 6))
+    first, again, other = (
+        train_classifier(bars[0], bars[1], 4, seed=s, rounds=1).network.state_dict() for s in (5, 5, 6)
+    )
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.get_num_threads() == threads
     assert all(torch.equal(first[k], again[k]) for k in first)

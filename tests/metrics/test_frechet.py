@@ -98,7 +98,7 @@ def test_the_distance_is_symmetric_and_torch_agrees_with_numpy():
 @pytest.mark.parametrize(
     ("x", "y", "words"),
     [
-        (np.full((5, 2), np.nan), np.zeros((5, 2)), "x must be finite, got NaN or infinity in 5 of 5 rows"),
+        (np.full((5, 2), np.nan), np.zeros((5, 2)), "x must be finite, got NaN or inf in 5 of 5 rows"),
         (np.zeros((5, 2)), np.array([[0, 0], [0, np.inf]]), "y must be finite.*first 1"),
         (np.zeros((1, 2)), np.zeros((5, 2)), "x must have at least 2 rows, got 1"),
         (np.zeros((0, 2)), np.zeros((5, 2)), "x must have at least 2 rows, got 0"),
