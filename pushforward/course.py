@@ -89,8 +89,9 @@ class Course:
         """The final measurements, what the report shows of them, and the report."""
         from pushforward.report import write_report
 
-        self.progress.say("measuring samples against the data, and real against real")
-        self._record(quick=False)
+        if self.plan.options.measure:
+            self.progress.say("measuring samples against the data, and real against real")
+            self._record(quick=False)
         exhibits.write_exhibits(
             self.run_folder, self.engine.game, self.data, self.engine.device, self.plan.options.seed
         )

@@ -28,7 +28,7 @@ from pushforward.metrics.transport import wasserstein2_exact
 
 SIDE = 5_000  # examples a side, at most
 QUICK_SIDE = 1_000
-SPLITS = 4
+SPLITS, SMALL_SPLITS, QUICK_SPLITS = 4, 16, 4  # halves of a thousand differ more: they are also cheap to do again
 PIXELS = 1_024  # numbers in one example's pixel features, at most
 JACKKNIFED = 256  # features up to which 20 more Fréchet distances cost little
 TRAINED_ON = 20_000  # images a classifier learns from, at most
@@ -36,7 +36,8 @@ CHUNK = 512
 POINTS = 20_000  # points of the plane looked at for modes and quality
 STACKED = 26_000  # images looked at for the thousand modes of three digits
 MATCHED, QUICK_MATCHED = 2_000, 500  # points a side of one exact matching
-PAIRS, QUICK_PAIRS = 8, 2
+PAIRS, QUICK_PAIRS = 10, 2
+OTHERS = 3  # reals that stand in for fakes, for each pair: the floor is on disk, and may take longer to be surer
 SCORES = 1  # version of what is remembered on disk
 
 
@@ -101,7 +102,7 @@ class Evaluator:
         """Every measurement that suits the data, by name.
 
         fakes: [N, ...] shaped as the data's examples, N >= 2. asked: the class [N] that each was asked for. quick: at
-        most 1,000 samples a side, one split, matchings of 500 points: for a look during training.
+        most 1,000 samples a side, four splits, matchings of 500 points: for a look during training.
         Raises ValueError for another shape, values that are not finite, or too few samples.
         """
         fakes = _checked(fakes, self.data, asked)
@@ -123,7 +124,8 @@ class Evaluator:
             return QUICK_SIDE
         if self.data.channel_data is not None:
             return STACKED
-        return SPLITS * min(self.side, self.side if self.data.size is None else self.data.size // 2)
+        side = self.side if self.data.size is None else min(self.side, self.data.size // 2)
+        return side * (SMALL_SPLITS if side <= QUICK_SIDE else SPLITS)
 
     def _plane(self, fakes: Tensor, quick: bool) -> dict[str, Measurement]:
         law = self.data.law
@@ -159,8 +161,9 @@ class Evaluator:
         return self.data.law.from_model(x.numpy())
 
     def _w2_floor(self, reals: NDArray[np.float64]) -> float:
-        others = self._real_points("w2 floor", reals.shape[0] * reals.shape[1]).reshape(reals.shape)
-        return float(np.mean([wasserstein2_exact(a, b) for a, b in zip(others, reals, strict=True)]))
+        pairs, size, width = reals.shape
+        others = self._real_points("w2 floor", OTHERS * pairs * size).reshape(OTHERS * pairs, size, width)
+        return float(np.mean([wasserstein2_exact(other, reals[i % pairs]) for i, other in enumerate(others)]))
 
     def _images(self, fakes: Tensor, asked: Tensor | None, quick: bool) -> dict[str, Measurement]:
         levels = torch.cat([_levels(part) for part in fakes.split(CHUNK)])
@@ -206,8 +209,10 @@ class Evaluator:
         side = min(QUICK_SIDE, self.side) if quick else self.side
         m = self._side(side, len(fakes))
         rows: list[tuple[float, float, float]] = []
-        splits = [self._split(ending, s, m, side) for s in range(1 if quick else SPLITS)]
-        parts = [fakes[s * m : (s + 1) * m] if len(fakes) >= (s + 1) * m else fakes[:m] for s in range(len(splits))]
+        count = QUICK_SPLITS if quick else SMALL_SPLITS if m <= QUICK_SIDE else SPLITS
+        splits = [self._split(ending, s, m, side) for s in range(count)]
+        starts = [s % (len(fakes) // m) * m for s in range(count)]  # other fakes each time, as far as they go
+        parts = [fakes[start : start + m] for start in starts]
         for part, real in zip(parts, splits, strict=True):
             rows.append((frechet_between(gaussian(part, "the fakes"), real.gaussian), *_overlap(part, real.manifold)))
         frechet, precision, recall = np.mean(rows, axis=0).tolist()

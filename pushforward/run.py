@@ -61,6 +61,8 @@ class RunOptions:
     """Sample grids along the run."""
     evaluations: int = 8
     """Quick evaluations along the run; 0 for none."""
+    measure: bool = True
+    """Whether the finished run is measured in full, real against real beside it."""
     checkpoints: int = 8
     """Checkpoints along the run."""
     keep: int = 2

@@ -51,7 +51,8 @@ def _flat(tensors: list[Tensor]) -> Iterator[tuple[list[Tensor], Tensor]]:
 
 def _give_back(group: list[Tensor], flat: Tensor) -> None:
     pieces = flat.split([t.numel() for t in group])
-    torch._foreach_copy_(group, [piece.view_as(t) for t, piece in zip(group, pieces, strict=True)])
+    views = [piece.view_as(t) for t, piece in zip(group, pieces, strict=True)]
+    torch._foreach_copy_(group, views)  # type: ignore[attr-defined]
 
 
 @torch.no_grad()

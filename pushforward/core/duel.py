@@ -38,8 +38,11 @@ def two_players(
 ) -> dict[str, Player]:
     """`critic` (network D) and `generator` (network G), each with a fused Adam.
 
-    lr: of both, or (critic's, generator's); ema: half-life of the generator's average in examples, or None.
+    lr: of both, or (critic's, generator's); lr_schedule: of both, over `lr`; ema: half-life of the generator's average
+    in examples, or None.
     """
+    if isinstance(lr, tuple) and lr_schedule is not None:
+        raise ValueError(f"one schedule can't set two learning rates, got {lr}; give one rate, or no schedule")
     rates = lr if isinstance(lr, tuple) else (lr, lr)
 
     def player(name: str, net: nn.Module, rate: float, half_life: float | None) -> Player:

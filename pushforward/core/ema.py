@@ -33,10 +33,11 @@ class EMA:
     @torch.no_grad()
     def update(self, nets: nn.ModuleDict, seen: int) -> None:
         """Moves the average towards `nets` by the examples that passed since the last update."""
-        torch._foreach_lerp_(self._averages, list(nets.parameters()), 1 - self.decay(seen))
+        weight = 1 - self.decay(seen)
+        torch._foreach_lerp_(self._averages, list(nets.parameters()), weight)  # type: ignore
         buffers = list(nets.buffers())
         if buffers:
-            torch._foreach_copy_(list(self.nets.buffers()), buffers)
+            torch._foreach_copy_(list(self.nets.buffers()), buffers)  # type: ignore[attr-defined]
         self.seen = seen
 
     def state_dict(self) -> dict[str, Any]:

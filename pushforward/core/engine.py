@@ -138,7 +138,8 @@ class Engine:
         present = [g for g in gradients if g is not None]
         if not present:
             raise ValueError(f"{name}'s loss depends on none of its parameters; its objective must run its networks")
-        values["gradient"] = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(present)))
+        norms = torch._foreach_norm(present)  # type: ignore[attr-defined]
+        values["gradient"] = torch.linalg.vector_norm(torch.stack(norms))
         self._guard(name, values)
         clip = self.game.players[name].clip
         if clip is not None:

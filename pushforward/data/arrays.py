@@ -37,7 +37,7 @@ def load(path: Path, options: Options) -> ArrayData:
         raise ValueError(f"{len(x)} example in {place}; a data set has at least 2")
     if y is not None and y.shape != (len(x),):
         raise ValueError(f"{place} holds {len(x)} examples and labels of shape {y.shape}; give one label for each")
-    x = _points(x, place, options) if x.ndim == 2 else _images(x, place, options)
+    x = _images(x, place, options) if x.ndim in (3, 4) else _points(x, place, options)
     labels = None
     if y is not None:
         if y.dtype.kind not in "iuU":
@@ -73,7 +73,7 @@ def _points(x: NDArray[Any], place: str, options: Options) -> NDArray[np.float32
     for option in ("resolution", "channels"):
         if getattr(options, option) is not None:
             raise ValueError(f"{place} holds points, not images: leave {option} out")
-    if x.dtype.kind != "f" or x.shape[1] == 0:
+    if x.ndim != 2 or x.dtype.kind != "f" or x.shape[1] == 0:
         raise ValueError(f"{place} holds {x.dtype} {list(x.shape)}; give {FORMS}")
     bad = int((~np.isfinite(x).all(axis=1)).sum())
     if bad:
@@ -83,12 +83,13 @@ def _points(x: NDArray[Any], place: str, options: Options) -> NDArray[np.float32
 
 def _images(x: NDArray[Any], place: str, options: Options) -> NDArray[np.uint8]:
     """[N, C, H, W], a view of `x` where nothing else is asked."""
+    last, first = x.shape[-1] in (1, 3), x.shape[1] in (1, 3)
+    if x.dtype != np.uint8 or not (x.ndim == 3 or (x.ndim == 4 and (last or first))) or min(x.shape) == 0:
+        raise ValueError(f"{place} holds {x.dtype} {list(x.shape)}; give {FORMS}")
     if x.ndim == 3:
         x = x[:, None]
-    elif x.ndim == 4 and x.shape[-1] in (1, 3):
+    elif last:
         x = x.transpose(0, 3, 1, 2)
-    if x.ndim != 4 or x.shape[1] not in (1, 3) or x.dtype != np.uint8 or min(x.shape) == 0:
-        raise ValueError(f"{place} holds {x.dtype} {list(x.shape)}; give {FORMS}")
     resolution = options.resolution
     if resolution is not None and x.shape[2:] != (resolution, resolution):
         x = np.stack([_resized(image, resolution) for image in x])

@@ -62,13 +62,11 @@ def decode(raw: bytes, resolution: int, channels: int | None) -> Bytes:
 def square(image: Image.Image, resolution: int) -> Image.Image:
     """The middle square at `resolution`, by Lanczos with antialiasing."""
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    return image.resize(
-        (resolution, resolution),
-        Image.Resampling.LANCZOS,
-        box=(left, top, left + side, top + side),
-        reducing_gap=2.0,
-    )
+    x, y = image.width - side, image.height - side
+    # Cut first, for the filter would reach beyond its box; half a pixel is left where the middle lies between two.
+    image = image.crop((x // 2, y // 2, image.width - x // 2, image.height - y // 2))
+    box = (x % 2 / 2, y % 2 / 2, image.width - x % 2 / 2, image.height - y % 2 / 2)
+    return image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)
 
 
 @contextmanager

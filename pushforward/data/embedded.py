@@ -11,6 +11,7 @@ from PIL import Image
 from pushforward.core.seeding import numpy_generator
 from pushforward.data.cache import cache_folder, cached
 from pushforward.data.catalogue import Options
+from pushforward.data.decoding import square
 from pushforward.data.packing import Packer, counted, in_order, mapped
 from pushforward.data.source import ArrayData, StreamData, digest
 from pushforward.data.spec import DataSpec
@@ -78,27 +79,26 @@ def photos(options: Options) -> ArrayData:
     def build(folder: Path) -> None:
         pictures = [Image.fromarray(image).convert("L" if channels == 1 else "RGB") for image in images]
         sides, places = numpy_generator("photos", "sides"), numpy_generator("photos", "places")
-        jobs: list[tuple[Image.Image, tuple[float, float, float, float]]] = []
+        jobs: list[tuple[Image.Image, tuple[int, int, int, int]]] = []
         for i in range(CROPS):
             picture = pictures[i % 2]
             side = int(sides.integers(resolution, min(picture.size), endpoint=True))
             room = np.subtract(picture.size, side)
             left, top = places.integers(0, room, endpoint=True).tolist()
             jobs.append((picture, (left, top, left + side, top + side)))
-        packer = Packer(folder / "x.npy", resolution, channels)
-        with counted("Cropping", CROPS, options.progress) as step:
+        bar = counted("Cropping", CROPS, options.progress)
+        with Packer(folder / "x.npy", resolution, channels) as packer, bar as step:
             for crop in in_order(lambda job: _cropped(*job, resolution), jobs):
                 packer.add(crop)
                 step()
-        packer.close()
 
     x = mapped(cached(cache_folder(options.cache), f"photos-{key[:32]}", build) / "x.npy")
     spec = DataSpec("photos", "images", x.shape[1:], 2)
     return ArrayData(spec, x, np.arange(CROPS) % 2, PHOTOGRAPHS, key)
 
 
-def _cropped(picture: Image.Image, box: tuple[float, float, float, float], resolution: int) -> Bytes:
-    return np.asarray(picture.resize((resolution, resolution), Image.Resampling.LANCZOS, box=box, reducing_gap=2.0))
+def _cropped(picture: Image.Image, box: tuple[int, int, int, int], resolution: int) -> Bytes:
+    return np.asarray(square(picture.crop(box), resolution))
 
 
 @functools.lru_cache(maxsize=2)

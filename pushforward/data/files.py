@@ -95,15 +95,14 @@ def _pack(path: Path, files: Files, digests: dict[str, str], resolution: int, op
             return _reason(error)
 
     bad: dict[str, str] = {}
-    packer = Packer(path, resolution, options.channels)
-    with quiet(), counted("Decoding", len(digests), options.progress) as step:
+    bar = counted("Decoding", len(digests), options.progress)
+    with quiet(), Packer(path, resolution, options.channels) as packer, bar as step:
         for name, image in zip(digests, in_order(one, list(digests)), strict=True):
             if isinstance(image, str):
                 bad[name] = image
             else:
                 packer.add(image)
             step()
-    packer.close()
     return bad
 
 

@@ -20,7 +20,7 @@ CHUNK = 1024  # rows rewritten at once when colour is met
 
 
 class Packer:
-    """Writes uint8 images [H, W] or [H, W, 3] one by one into a .npy file [N, C, H, W].
+    """Writes uint8 images [H, W] or [H, W, 3] one by one into a .npy file [N, C, H, W], whole when its block ends.
 
     channels: 1 or 3, or None for 1 as long as every image is grey; the first in colour turns what is written to 3.
     Nothing is mapped while it is written: on a full disk a write fails, where a map would kill the process.
@@ -29,7 +29,7 @@ class Packer:
     def __init__(self, path: Path, resolution: int, channels: int | None) -> None:
         self.path, self.resolution, self.asked = path, resolution, channels
         self.channels, self.count = channels or 1, 0
-        self._file = open(path, "wb")  # noqa: SIM115 — closed by `close`
+        self._file = open(path, "wb")  # noqa: SIM115 — closed by `__exit__`
         self._start = self._header()
 
     def add(self, image: Bytes) -> None:
@@ -42,12 +42,16 @@ class Packer:
         self._file.write(np.ascontiguousarray(planes).tobytes())
         self.count += 1
 
-    def close(self) -> None:
-        """Writes the number of rows; before that the file says that it has none."""
-        self._file.seek(0)
-        if self._header() != self._start:
-            raise AssertionError("the header's length must not depend on the number of rows")
-        self._file.close()
+    def __enter__(self) -> "Packer":
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """Writes the number of rows; until then the file says that it has none."""
+        with self._file:
+            if failure is None:
+                self._file.seek(0)
+                end = self._header()
+                assert end == self._start, "the header's length must not depend on the number of rows"
 
     def _header(self) -> int:
         shape = (self.count, self.channels, self.resolution, self.resolution)

@@ -17,30 +17,40 @@ class _LeakyReLU(Function):
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
         y = nn.functional.leaky_relu(x, slope)
         ctx.slope = slope
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(y)  # the sign of y is that of x
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
+        (gradient,) = gradients
+        if gradient is None:  # a convolution's second derivative says "none" to its input: pass it on, make no zeros
+            return None, None
         (y,) = ctx.saved_tensors
-        return _LeakyReLUBackward.apply(gradients[0], y.detach(), ctx.slope), None
+        return _Slope.apply(gradient, y.detach(), ctx.slope), None
 
 
-class _LeakyReLUBackward(Function):
+class _Slope(Function):
+    """The gradient times the slope at each place: linear in the gradient, and constant in y almost everywhere."""
+
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, y: Tensor, slope: float) -> Tensor:
         ctx.slope = slope
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(y)
         return torch.ops.aten.leaky_relu_backward(gradient, y, slope, True)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+        (gradient,) = gradients
+        if gradient is None:
+            return None, None, None
         (y,) = ctx.saved_tensors
-        return _LeakyReLUBackward.apply(gradients[0], y, ctx.slope), None, None
+        return _Slope.apply(gradient, y, ctx.slope), None, None
 
 
 def leaky_relu(x: Tensor, slope: float = 0.2) -> Tensor:
-    """max(x, 0) + slope · min(x, 0), for 0 < slope; x and the result have the same shape."""
+    """max(x, 0) + slope · min(x, 0), for 0 ≤ slope; x and the result have the same shape."""
     return _LeakyReLU.apply(x, slope)
 
 
@@ -49,8 +59,8 @@ class LeakyReLU(nn.Module):
 
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__()
-        if slope <= 0:
-            raise ValueError(f"the slope must be positive, got {slope}; for a slope of 0 use torch.nn.ReLU")
+        if slope < 0:
+            raise ValueError(f"the slope must not be negative, got {slope}; 0.2 is usual, 0 makes it a ReLU")
         self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def modes(points: Features, centres: Features, sigma: float, radius: float = RAD
     same_width(x, c, ("points", "centres"))
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, got {sigma}")
-    distance, nearest = KDTree(c).query(x)
+    distance, nearest = (np.asarray(found) for found in KDTree(c).query(x))
     good = distance <= radius * sigma
     found = len(np.unique(nearest[good]))
     return Modes(found, wilson(int(good.sum()), len(x)), np.bincount(nearest, minlength=len(c)).astype(np.int64))

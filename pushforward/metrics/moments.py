@@ -53,7 +53,7 @@ def root(covariance: Floats) -> Floats:
 
     Higham 2002, Accuracy and Stability of Numerical Algorithms, §10.3. Raises ValueError if it isn't semidefinite.
     """
-    cholesky = get_lapack_funcs("pstrf", dtype=np.float64)
+    (cholesky,) = get_lapack_funcs(["pstrf"], dtype=np.float64)
     factor, pivots, rank, _ = cholesky(covariance, lower=1)
     thin = np.empty((len(covariance), rank))
     thin[pivots - 1] = np.tril(factor)[:, :rank]
@@ -64,7 +64,7 @@ def root(covariance: Floats) -> Floats:
 
 
 def _covariance(a: Matrix, mean: Floats) -> Floats:
-    product = get_blas_funcs("syrk", dtype=np.float64)
+    (product,) = get_blas_funcs(["syrk"], dtype=np.float64)
     total = np.zeros((a.shape[1], a.shape[1]), order="F")
     for i in range(0, len(a), ROWS):
         part = a[i : i + ROWS] - mean

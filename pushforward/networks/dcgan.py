@@ -32,15 +32,13 @@ def layers_between(shape: tuple[int, ...]) -> tuple[int, int]:
 
     Raises ValueError for other than squares of 8, 16, 32 …
     """
-    smallest = 2 if shape[1] == 8 else 4
-    stages = doublings(shape, smallest)
-    if stages < 1:
-        raise ValueError(f"DCGAN needs images of 8×8 or more, got {shape[1]}×{shape[2]}; choose another --resolution")
-    return stages, smallest
+    if shape[1:] == (8, 8):
+        return 2, 2
+    return doublings(shape, 4, least=1), 4
 
 
 class Generator(nn.Module):
-    """z: [B, latent] (and y: [B]) -> images [B, C, R, R] in [-1, 1], R = 4·2^k.
+    """z: [B, latent] (and y: [B]) -> images [B, C, R, R] in [-1, 1], R = 8, 16, 32 …
 
     width: channels before the last layer; they double towards the 4×4 map, up to 8 × width.
     """

@@ -15,41 +15,47 @@ from torch import Tensor, nn
 
 from pushforward.layers.activation import leaky_relu
 
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear, nn.Conv2d | nn.Linear)
+Layer = TypeVar("Layer", bound=nn.Conv2d | nn.Linear)
 SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
 
 
 def _scaled(layer: Layer, gain: float) -> Layer:
     """Weights N(0, gain² / fan-in)."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
     with torch.no_grad():
-        weight.normal_(0, gain / math.sqrt(weight[0].numel()))
+        layer.weight.normal_(0, gain / math.sqrt(layer.weight[0].numel()))
     return layer
+
+
+class Pointwise(nn.Linear):
+    """A 1×1 convolution without bias, [B, C, ...] -> [B, C', ...], as a matrix product over channels-last memory.
+
+    Its derivatives of every order are matrix products too; a convolution's second one is several times slower.
+    """
+
+    def __init__(self, fan_in: int, fan_out: int) -> None:
+        super().__init__(fan_in, fan_out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class Residual(nn.Module):
     """x + W₃ φ(W₂ φ(W₁ x + b₁) + b₂), with `expansion` × the channels inside. [B, C, ...] -> the same.
 
     blocks: the number of blocks in the network, by which the inner layers start smaller.
-    groups: of the 3×3 convolution; None for vectors, where all three layers are linear.
+    groups: of the 3×3 convolution in the middle; None for vectors, where it is linear.
     """
 
     def __init__(self, channels: int, blocks: int, groups: int | None, expansion: int = 2) -> None:
         super().__init__()
         inside, gain = channels * expansion, GAIN * blocks**-0.25
-
+        self.first = _scaled(Pointwise(channels, inside), gain)
         if groups is None:
-            first, second, third = (
-                nn.Linear(fan_in, fan_out, bias=False)
-                for fan_in, fan_out in ((channels, inside), (inside, inside), (inside, channels))
-            )
+            self.second: nn.Module = _scaled(Pointwise(inside, inside), gain)
         else:
-            first, third = nn.Conv2d(channels, inside, 1, bias=False), nn.Conv2d(inside, channels, 1, bias=False)
-            second = nn.Conv2d(inside, inside, 3, padding=1, groups=groups, bias=False)
-        self.first, self.second = _scaled(first, gain), _scaled(second, gain)
-        self.third = _scaled(third, 0.0)
+            self.second = _scaled(nn.Conv2d(inside, inside, 3, padding=1, groups=groups, bias=False), gain)
+        self.third = _scaled(Pointwise(inside, channels), 0.0)
         shape = (inside,) if groups is None else (inside, 1, 1)
         self.bias1, self.bias2 = nn.Parameter(torch.zeros(shape)), nn.Parameter(torch.zeros(shape))
 
@@ -59,34 +65,41 @@ class Residual(nn.Module):
         return x + self.third(h)
 
 
-class Up(nn.Module):
-    """Bilinear ×2: the filter [1, 3, 3, 1] in each direction. [B, C, H, W] -> [B, C, 2H, 2W]."""
+class Resample(nn.Module):
+    """Bilinear, ×2 or ÷2: the filter [1, 3, 3, 1] in each direction, zeros outside.
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+    As one matrix for the rows and the same for the columns: [B, C, H, W] -> M x Mᵀ, fast and differentiable as often
+    as one likes.
+    """
 
+    matrix: Tensor
 
-class Down(nn.Module):
-    """Bilinear ÷2: the filter [1, 3, 3, 1] in each direction, zeros outside. [B, C, 2H, 2W] -> [B, C, H, W]."""
-
-    kernel: Tensor
-
-    def __init__(self, channels: int) -> None:
+    def __init__(self, side: int, up: bool) -> None:
         super().__init__()
-        line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-        self.register_buffer("kernel", torch.outer(line, line).expand(channels, 1, 4, 4).clone(), persistent=False)
+        small = side if up else side // 2
+        matrix = torch.zeros(2 * small, small)
+        for i in range(small):
+            for offset, weight in zip(range(-1, 3), (0.25, 0.75, 0.75, 0.25), strict=True):
+                if 0 <= 2 * i + offset < 2 * small:
+                    matrix[2 * i + offset, i] = weight
+        self.register_buffer("matrix", matrix if up else matrix.T / 2, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.kernel.to(x.dtype), stride=2, padding=1, groups=x.shape[1])
+        m = self.matrix.to(x.dtype)
+        rows = m @ x.permute(0, 2, 3, 1).flatten(2)  # [B, H', W·C]
+        columns = m @ rows.unflatten(2, (x.shape[3], x.shape[1])).flatten(0, 1)  # [B·H', W', C]
+        return columns.unflatten(0, (len(x), len(m))).permute(0, 3, 1, 2)
 
 
 def _residuals(channels: int, count: int, blocks: int, group: int) -> list[nn.Module]:
-    return [Residual(channels, blocks, max(1, 2 * channels // group)) for _ in range(count)]
+    inside = 2 * channels
+    groups = next(n for n in range(max(1, inside // group), 0, -1) if inside % n == 0)
+    return [Residual(channels, blocks, groups) for _ in range(count)]
 
 
-def _one(fan_in: int, fan_out: int) -> list[nn.Module]:
+def _change(fan_in: int, fan_out: int) -> list[nn.Module]:
     """A 1×1 convolution where the channels change."""
-    return [] if fan_in == fan_out else [_scaled(nn.Conv2d(fan_in, fan_out, 1, bias=False), 1.0)]
+    return [] if fan_in == fan_out else [_scaled(Pointwise(fan_in, fan_out), 1.0)]
 
 
 class Generator(nn.Module):
@@ -105,9 +118,10 @@ class Generator(nn.Module):
         self.linear = _scaled(nn.Linear(latent * (2 if classes else 1), widths[0], bias=False), 1.0)
         self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
         layers = _residuals(widths[0], blocks, total, group)
-        for low, high in pairwise(widths):
-            layers += [*_one(low, high), Up(), *_residuals(high, blocks, total, group)]
-        self.layers = nn.Sequential(*layers, _scaled(nn.Conv2d(widths[-1], channels, 1, bias=False), 1.0))
+        for i, (low, high) in enumerate(pairwise(widths)):
+            up = Resample(4 * 2**i, up=True)
+            layers += [*_change(low, high), up, *_residuals(high, blocks, total, group)]
+        self.layers = nn.Sequential(*layers, _scaled(Pointwise(widths[-1], channels), 1.0))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         h = self.linear(torch.cat([z, embedded(self.embed, y, z)], dim=1))
@@ -125,16 +139,18 @@ class Critic(nn.Module):
     ) -> None:
         super().__init__()
         total, bottom = blocks * len(widths), widths[0]
-        layers: list[nn.Module] = [_scaled(nn.Conv2d(channels, widths[-1], 1, bias=False), 1.0)]
-        for high, low in pairwise(reversed(widths)):
-            layers += [*_residuals(high, blocks, total, group), Down(high), *_one(high, low)]
-        basis = _scaled(nn.Conv2d(bottom, bottom, 4, groups=bottom, bias=False), 1.0)
-        self.layers = nn.Sequential(*layers, *_residuals(bottom, blocks, total, group), basis, nn.Flatten())
+        layers: list[nn.Module] = [_scaled(Pointwise(channels, widths[-1]), 1.0)]
+        for i, (high, low) in enumerate(pairwise(reversed(widths))):
+            down = Resample(2 ** (len(widths) + 1 - i), up=False)
+            layers += [*_residuals(high, blocks, total, group), down, *_change(high, low)]
+        self.layers = nn.Sequential(*layers, *_residuals(bottom, blocks, total, group))
+        self.basis = nn.Parameter(torch.randn(bottom, 4, 4) / 4)
         self.linear = _scaled(nn.Linear(bottom, bottom if classes else 1, bias=False), 1.0)
         self.embed = _scaled(nn.Linear(classes, bottom, bias=False), 1 / math.sqrt(bottom)) if classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        return project(self.linear(self.layers(x)), self.embed, y)
+        features = (self.layers(x) * self.basis).sum((2, 3))
+        return project(self.linear(features), self.embed, y)
 
 
 class PointGenerator(nn.Module):

@@ -1,7 +1,7 @@
 """The residual networks of WGAN-GP: nearest upsampling, mean pooling. Gulrajani et al. 2017, arXiv:1704.00028, App. C.
 
-Two exact rewritings save a third of the work: a 3×3 convolution followed by a 2×2 mean is one 4×4 convolution of
-stride 2, and a 1×1 convolution commutes with resampling, so it runs on the smaller map.
+Exact rewritings save a third of the work: a 3×3 convolution followed by a 2×2 mean is one 4×4 convolution of stride 2;
+a 1×1 convolution commutes with resampling, so it runs on the smaller map, and with the mean it is one 2×2 convolution.
 """
 
 import math
@@ -27,6 +27,14 @@ def conv_then_mean(x: Tensor, conv: nn.Conv2d) -> Tensor:
     w = F.pad(conv.weight, (1, 1, 1, 1))  # [C', C, 5, 5]; sums of its four shifts make the 4×4 kernel
     w = (w[:, :, 1:, 1:] + w[:, :, :-1, 1:] + w[:, :, 1:, :-1] + w[:, :, :-1, :-1]) / 4
     return F.conv2d(x, w, conv.bias, stride=2, padding=1)
+
+
+def mean_then_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """conv₁ₓ₁(mean₂ₓ₂(x)) as one 2×2 convolution of stride 2. [B, C, 2H, 2W] -> [B, C', H, W].
+
+    Not by `avg_pool2d`: its second derivative is zeros, which a gradient penalty would drag through the network.
+    """
+    return F.conv2d(x, conv.weight.expand(-1, -1, 2, 2) / 4, conv.bias, stride=2)
 
 
 class UpBlock(nn.Module):
@@ -56,7 +64,7 @@ class DownBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = x if self.first else rectify(x)
         h = conv_then_mean(rectify(self.conv1(h)), self.conv2)
-        return h + self.shortcut(F.avg_pool2d(x, 2))
+        return h + mean_then_conv(x, self.shortcut)
 
 
 class FlatBlock(nn.Module):
@@ -92,7 +100,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images [B, C, R, R] -> logits [B]; two halvings to no less than 4×4, two flat blocks, a mean over the map."""
+    """Images [B, C, R, R] -> logits [B]: halvings to an 8×8 map (4×4 for 8×8 images), two flat blocks, a mean over it."""
 
     def __init__(self, shape: tuple[int, ...], width: int = 128) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""Penalties on the critic's gradient with respect to its input, computed in float32 whatever the precision around them.
+"""Penalties on the critic's gradient with respect to its input, computed in float32 whatever the precision around them
+(in float64 where the examples are).
 
 A critic maps [B, ...] to logits [B]. All penalties are unweighted means over the batch; weights belong to the recipe.
 """
@@ -34,7 +35,7 @@ def zero_centred_penalty(D: Critic, x: Tensor) -> Tensor:
     x: [B, ...]. Returns a scalar. Mescheder et al. 2018, arXiv:1801.04406, Eq. 9.
     """
     with twice_differentiable(x.device):
-        x = x.detach().float().requires_grad_(True)
+        x = _precise(x).requires_grad_(True)
         return input_gradient(D(x), x).square().sum(1).mean()
 
 
@@ -51,8 +52,15 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, eps: Tensor | None =
         )
     if eps is None:
         eps = torch.rand(len(real), device=real.device)
+    if eps.numel() != len(real):
+        raise ValueError(f"the segments need one draw for each of {len(real)} examples, got {eps.numel()}; give eps [B]")
     with twice_differentiable(real.device):
-        eps = eps.view(-1, *[1] * (real.ndim - 1)).float()
-        x = torch.lerp(fake.detach().float(), real.detach().float(), eps).requires_grad_(True)
+        ends = _precise(fake), _precise(real)
+        eps = eps.reshape(-1, *[1] * (real.ndim - 1)).to(ends[1].dtype)
+        x = torch.lerp(*ends, eps).requires_grad_(True)
         norms = torch.linalg.vector_norm(input_gradient(D(x), x), dim=1)
         return (norms - 1).square().mean()
+
+
+def _precise(x: Tensor) -> Tensor:
+    return x.detach() if x.dtype == torch.float64 else x.detach().float()

@@ -7,6 +7,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -37,10 +38,13 @@ def load(name: str) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ValueError(f"the recipe {path} does not exist; give a recipe's name or a path to a .py file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # Dataclasses, and those who read their annotations and docstrings, look the module up by its name; no import can
+    # mean this one, and none is hidden by it.
+    name = f"recipe {path.resolve()}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     for part in ("Config", "PRESETS", "build"):
         if not hasattr(module, part):

@@ -1,0 +1,147 @@
+"""Trains recipes on data over several seeds, and puts their measurements beside the sampling floor in one table.
+
+    python benchmarks/quality.py                          # everything in docs/results.md
+    python benchmarks/quality.py --only grid25            # one data set
+    python benchmarks/quality.py --table                  # the table again, from runs that are there
+
+A run that is there and finished is not trained again; one that was cut off is continued. Each row's command, with
+`--seed S`, repeats its runs.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a recipe on data, with options, over seeds."""
+
+    data: str
+    recipe: str
+    options: str = ""
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def command(self) -> str:
+        return f"pushforward train {self.recipe} --data {self.data} {self.options}".strip()
+
+    def folder(self, runs: Path, seed: int) -> Path:
+        return runs / f"{self.data}-{self.recipe}-{seed}"
+
+
+ROWS = (
+    Row("grid25", "gan"),
+    Row("grid25", "r3gan"),
+    Row("stacked-digits", "r3gan"),
+    Row("digits", "dcgan"),
+    Row("digits", "cgan"),
+    Row("digits", "wgan-gp"),
+    Row("digits", "r3gan"),
+    Row("glyphs", "dcgan"),
+    Row("glyphs", "cgan"),
+    Row("glyphs", "wgan-gp"),
+    Row("glyphs", "r3gan"),
+)
+
+
+def carry_out(row: Row, seed: int, runs: Path) -> None:
+    """Trains, or continues, one run in a process of its own."""
+    folder = row.folder(runs, seed)
+    if finished(folder):
+        return
+    words = [sys.executable, "-m", "pushforward"]
+    if (folder / "config.json").exists():
+        words += ["resume", str(folder)]
+    else:
+        train = shlex.split(row.command)[1:]
+        words += [*train, "--seed", str(seed), "--out", str(folder)]
+    print(shlex.join(words), flush=True)
+    subprocess.run(words, check=True)
+
+
+def last(folder: Path) -> dict[str, dict[str, float | None]] | None:
+    """The measurements of a finished run, or None."""
+    log = folder / "metrics.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    return rows[-1]["metrics"] if rows and not rows[-1]["quick"] else None
+
+
+def finished(folder: Path) -> bool:
+    return last(folder) is not None
+
+
+def spread(values: list[float]) -> str:
+    """mean ± standard deviation over seeds."""
+    return f"{mean(values):.3g} ± {stdev(values):.2g}" if len(values) > 1 else f"{values[0]:.3g}"
+
+
+def cell(name: str, runs: list[dict[str, dict[str, float | None]]]) -> str:
+    """One metric over seeds: Fréchet distances and W2 as multiples of the floor, the rest as they are."""
+    if name not in runs[0]:
+        return ""
+    values = [float(run[name]["value"] or 0.0) for run in runs]
+    floors = [run[name]["floor"] for run in runs]
+    floor = mean([f for f in floors if f is not None])
+    if name.startswith("frechet") or name == "w2":
+        return (
+            f"**{spread([v / f for v, f in zip(values, floors, strict=True) if f])} ×** ({spread(values)}; {floor:.3g})"
+        )
+    if name == "modes":
+        return f"{', '.join(f'{v:.0f}' for v in values)} ({floor:.0f})"
+    return f"{spread(values)} ({floor:.3g})"
+
+
+def table(runs: Path, rows: tuple[Row, ...]) -> str:
+    """Markdown: a table for each data set, of the rows that have finished runs."""
+    parts = []
+    for data in dict.fromkeys(row.data for row in rows):
+        found = [(row, [m for s in row.seeds if (m := last(row.folder(runs, s)))]) for row in rows if row.data == data]
+        found = [(row, measured) for row, measured in found if measured]
+        if not found:
+            continue
+        names = list(dict.fromkeys(name for _, measured in found for name in measured[0]))
+        lines = [f"### {data}", "", "| recipe | seeds | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+        for row, measured in found:
+            cells = [cell(name, measured) for name in names]
+            lines.append(f"| `{row.recipe}` | {len(measured)} | " + " | ".join(cells) + " |")
+        n = {name: int(found[0][1][0][name]["n"] or 0) for name in found[0][1][0]}
+        lines += ["", "Samples a side: " + ", ".join(f"{name} {count:,}" for name, count in n.items()) + ".", ""]
+        lines += ["```", *(row.command + " --seed S" for row, _ in found), "```", ""]
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quality", help="where the run folders are")
+    parser.add_argument("--only", nargs="*", default=[], help="data sets or recipes to keep")
+    parser.add_argument("--part", default="0/1", help="i/k: every k-th run from the i-th, for k processes side by side")
+    parser.add_argument("--table", action="store_true", help="print the table of what is there and train nothing")
+    parser.add_argument("--out", type=Path, help="write the table to this file, between its two marks")
+    asked = parser.parse_args()
+    rows = tuple(r for r in ROWS if not asked.only or r.data in asked.only or r.recipe in asked.only)
+    if not asked.table:
+        part, parts = (int(n) for n in asked.part.split("/"))
+        jobs = [(row, seed) for row in rows for seed in row.seeds]
+        for i, (row, seed) in enumerate(jobs):
+            if i % parts == part:
+                carry_out(row, seed, asked.runs)
+    text = table(asked.runs, rows)
+    if asked.out:
+        mark = "<!-- quality -->"
+        before, _, after = asked.out.read_text().partition(mark)
+        asked.out.write_text(f"{before}{mark}\n{text}{mark}{after.partition(mark)[2]}")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pushforward.core.seeding import torch_seeded
+from pushforward.networks.dcgan import Critic, Generator
+
+
+def count(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def test_the_papers_generator_and_critic_have_the_parameters_counted_by_hand():
+    # Figure 1: 100 -> 4×4×1024 -> 8×8×512 -> 16×16×256 -> 32×32×128 -> 64×64×3, 4×4 filters; BatchNorm has two numbers
+    # a channel, and only the layers without it a bias.
+    generator = 100 * 1024 * 16 + (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3) * 16 + 3 + 2 * (1024 + 512 + 256 + 128)
+    critic = (3 * 128 + 128 * 256 + 256 * 512 + 512 * 1024) * 16 + 128 + 2 * (256 + 512 + 1024) + 1024 * 16 + 1
+    with torch.device("meta"):
+        G, D = Generator(100, (3, 64, 64), 128), Critic((3, 64, 64), 128)
+    assert count(G) == generator == 12_658_435
+    assert count(D) == critic == 11_036_289
+
+
+def test_initial_weights_are_normal_with_deviation_0_02_scales_about_one_and_biases_zero():
+    with torch_seeded("init"):
+        nets = Generator(32, (3, 32, 32), 16), Critic((3, 32, 32), 16)
+    normalised = 0
+    for net in nets:
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                w = module.weight
+                assert w.std().item() == pytest.approx(0.02, rel=5 / (2 * w.numel()) ** 0.5)
+                assert abs(w.mean().item()) < 5 * 0.02 / w.numel() ** 0.5
+                assert module.bias is None or not module.bias.any()
+            elif isinstance(module, nn.BatchNorm2d):
+                normalised += 1
+                assert module.weight.mean().item() == pytest.approx(1, abs=5 * 0.02 / module.num_features**0.5)
+                assert 0.01 < module.weight.std().item() < 0.03
+                assert not module.bias.any()
+    assert normalised == 3 + 2  # in all layers but the generator's last and the critic's first and last (Section 3)
+
+
+def order(layers: nn.Sequential) -> list[str]:
+    return [type(layer).__name__ for layer in layers]
+
+
+def test_normalisation_and_activations_stand_where_the_paper_has_them():
+    G, D = Generator(8, (3, 32, 32), 4), Critic((3, 32, 32), 4)
+    up = ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
+    assert order(G.layers) == ["BatchNorm2d", "ReLU", *up, *up, "ConvTranspose2d", "Tanh"]
+    down = ["Conv2d", "BatchNorm2d", "LeakyReLU"]
+    assert order(D.layers) == ["Conv2d", "LeakyReLU", *down, *down]
+
+
+def test_batchnorm_has_the_usual_eps_and_momentum():
+    for module in Generator(8, (3, 32, 32), 4).modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.eps, module.momentum) == (1e-5, 0.1)
+
+
+def test_the_first_and_last_layers_are_the_convolutions_that_the_paper_has():
+    with torch_seeded("matrix"):
+        G, D = Generator(6, (3, 16, 16), 4).double(), Critic((3, 16, 16), 4).double()
+        z, x = torch.randn(3, 6, dtype=torch.float64), torch.randn(3, 3, 16, 16, dtype=torch.float64)
+    deep: list[Tensor] = []
+    G.layers.register_forward_hook(lambda module, args, out: deep.append(args[0]))
+    D.layers.register_forward_hook(lambda module, args, out: deep.append(out))
+    G(z)
+    logits = D(x)
+    first = nn.functional.conv_transpose2d(z[:, :, None, None], G.first.weight.T.reshape(6, G.channels[0], 4, 4))
+    last = nn.functional.conv2d(deep[1], D.last.weight.view(1, -1, 4, 4), D.last.bias)
+    torch.testing.assert_close(deep[0], first, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(logits, last.flatten(), rtol=1e-10, atol=1e-12)
+
+
+def test_a_critic_in_train_mode_normalises_real_and_fake_batches_apart():
+    with torch_seeded("apart"):
+        D = Critic((1, 8, 8), 4)
+        real, fake = torch.randn(8, 1, 8, 8), torch.randn(8, 1, 8, 8) * 0.1 + 0.5
+    together = D(torch.cat([real, fake]))
+    assert (together[:8] - D(real)).abs().max() > 1e-3  # which is why the critic's move takes two passes

@@ -1,0 +1,152 @@
+"""The command line as a person or a program meets it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pushforward import recipes
+from pushforward.cli import main
+from pushforward.data.catalogue import CATALOGUE
+from pushforward.metrics.catalogue import METRICS
+
+SMALL = "--examples 2000 --batch 100 --width 8 --ticks 4 --pictures 2 --checkpoints 2 --evaluations 0 --no-measure".split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "run"
+    assert main(["train", "cgan", "--data", "digits", "--out", str(out), *SMALL]) == 0
+    return out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from pushforward.cli import main; main(['--help']); "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'tyro', 'rich')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "pushforward train dcgan --data digits" in done.stdout
+
+
+def test_list_imports_no_torch_and_names_everything() -> None:
+    code = (
+        "import sys; from pushforward.cli import main; main(['list', '--json']); "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    listed = json.loads(done.stdout)
+    names = {kind: [row["name"] for row in listed if row["kind"] == kind] for kind in ("recipe", "data", "metric")}
+    assert names == {"recipe": recipes.names(), "data": [*CATALOGUE], "metric": [*METRICS]}
+    assert all(row["summary"] for row in listed)
+
+
+def test_train_says_where_to_look(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    assert (run / "report.html").exists()
+
+
+def test_samples_become_a_grid_files_or_arrays(run: Path, tmp_path: Path) -> None:
+    assert main(["sample", str(run), "-n", "9", "--out", str(tmp_path / "grid.png")]) == 0
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (3 * 64 + 2 * 4, 3 * 64 + 2 * 4)
+    assert main(["sample", str(run), "-n", "12", "--class", "3", "--out", str(tmp_path / "files")]) == 0
+    files = sorted(p.name for p in (tmp_path / "files").iterdir())
+    assert files[0] == "00-class3.png"
+    assert len(files) == 12
+    with Image.open(tmp_path / "files" / files[0]) as image:
+        assert image.size == (8, 8)
+    assert main(["sample", str(run), "-n", "5", "--truncation", "0.7", "--out", str(tmp_path / "x.npz")]) == 0
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert arrays["x"].shape == (5, 8, 8, 1)
+        assert arrays["x"].dtype == np.uint8
+        assert arrays["y"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_evaluate_json_prints_the_metrics_and_nothing_else(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {"frechet", "precision", "recall", "accuracy"} <= set(printed["metrics"])
+    for measurement in printed["metrics"].values():
+        assert set(measurement) == {"value", "low", "high", "floor", "n"}
+
+
+def test_evaluate_measures_files_and_arrays_against_data(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["sample", str(run), "-n", "40", "--out", str(tmp_path / "files")])
+    main(["sample", str(run), "-n", "40", "--out", str(tmp_path / "x.npz")])
+    capsys.readouterr()
+    numbers = []
+    for what in ("files", "x.npz"):
+        assert main(["evaluate", str(tmp_path / what), "digits", "--json"]) == 0
+        numbers.append(json.loads(capsys.readouterr().out)["metrics"])
+    # The same forty samples, in another order: their Fréchet distances at the same size differ only by the order.
+    assert numbers[0]["frechet"]["n"] == numbers[1]["frechet"]["n"]
+    assert numbers[0]["frechet"]["floor"] == pytest.approx(numbers[1]["frechet"]["floor"])
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["tain"], 2, "there is no command 'tain'; did you mean train?"),
+        (["train"], 2, "train needs a recipe first"),
+        (["train", "dcgam", "--data", "digits"], 2, "did you mean dcgan?"),
+        (["train", "dcgan", "--data", "digits", "--widht", "3"], 2, "Unrecognized options: --widht"),
+        (["train", "dcgan", "--data", "digits", "--width", "many"], 2, "--width"),
+        (["train", "dcgan"], 2, "--data"),
+        (["train", "dcgan", "--data", "ring8"], 2, "recipes that do: cgan, gan, r3gan, wgan-gp"),
+        (["train", "dcgan", "--data", "/no/such/folder"], 2, "/no/such/folder"),
+        (["train", "dcgan", "--data", "digits", "--preset", "papr"], 2, "has no preset 'papr'"),
+        (["train", "dcgan", "--data", "digits", "--out", "/proc/none/run"], 2, "/proc"),
+        (["resume", "/no/such/run"], 2, "is not a run folder"),
+        (["sample", "/no/such/run"], 2, "is not a run folder"),
+        (["evaluate", "/no/such/run"], 2, "name the real data"),
+        (["report", "/no/such/run"], 2, "/no/such/run"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_status_2(
+    words: list[str], status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == status
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("pushforward: error: ")
+    assert said in lines[0]
+
+
+def test_an_empty_folder_and_one_image_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for count in (0, 1):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for i in range(count):
+            Image.new("RGB", (9, 9)).save(folder / f"{i}.png")
+        assert main(["train", "dcgan", "--data", str(folder), "--out", str(tmp_path / "r")]) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+        assert not (tmp_path / "r").exists()
+
+
+def test_a_full_disk_is_one_line_and_earlier_checkpoints_stay(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    out = tmp_path / "run"
+    assert main(["train", "dcgan", "--data", "digits", "--out", str(out), *SMALL]) == 0
+    (out / "stats.jsonl").unlink()
+    (out / "stats.jsonl").symlink_to("/dev/full")
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    words = [sys.executable, "-m", "pushforward", "resume", str(out), "--examples", "4000"]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert "No space left on device" in errors[0]
+    assert "Traceback" not in done.stderr
+    assert len(list((out / "checkpoints").glob("[0-9]*"))) == 2
