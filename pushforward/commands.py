@@ -261,9 +261,10 @@ def _parse(kind: type[T], arguments: list[str], program: str) -> T:
         if leaving.code in (0, None):
             raise
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue())
-    lines = [line.strip("│ ") for line in plain.splitlines() if not line.startswith(("╭", "╰"))]
-    lines = [line for line in lines if line and not line.startswith("─")]
-    message = lines[0] if lines else "the options do not fit"
+    lines = [line.strip("│├╭╰╮╯┤─ ") for line in plain.splitlines()]
+    lines = [line for line in lines if line]
+    at = next((i for i, line in enumerate(lines) if ":" in line), 0)
+    message = " ".join(lines[at : at + 2]) if lines[at].endswith(":") else lines[at]
     near = [lines[i + 1].split()[0] for i, line in enumerate(lines[:-1]) if line.startswith("Perhaps you meant")]
     raise ValueError(message + (f"; did you mean {near[0]}?" if near else f"; see {program} --help"))
 

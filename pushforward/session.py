@@ -77,8 +77,7 @@ def start(plan: Plan, out: str | Path | None = None) -> Run:
         data = open_data(plan.data, **dataclasses.asdict(plan.data_options), progress=world.first)
         engine = _engine(plan, data, device, world)
         if world.first:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / "config.json", json.dumps(_config(plan, data, folder), indent=1) + "\n")
+            _begin(folder, _config(plan, data, folder))
         barrier(world)
         run = Run(folder)
         run.outcome = Course(run, engine, data, plan).run(plan.config["examples"])
@@ -123,6 +122,14 @@ def _check_free(folder: Path) -> None:
         raise RunError(f"the run can't be written to {folder}: {nearest} is a file; choose another --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise RunError(f"the run can't be written to {folder}: {nearest} is not writable; choose another --out")
+
+
+def _begin(folder: Path, config: dict[str, Any]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
+    except OSError as error:
+        raise RunError(f"the run can't be written to {folder} ({error.strerror}); choose another --out") from error
 
 
 def _own(device: torch.device, world: World) -> torch.device:

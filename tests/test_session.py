@@ -17,7 +17,8 @@ from pushforward.core.runlog import rows
 from pushforward.run import Run, RunError, kind_of
 
 SMALL: dict[str, Any] = {
-    "examples": 3000, "batch": 100, "width": 8, "ticks": 5, "pictures": 2, "checkpoints": 3, "evaluations": 0, "measure": False
+    "examples": 3000, "batch": 100, "width": 8, "ticks": 5, "pictures": 2, "checkpoints": 3, "evaluations": 0,
+    "measure": False,
 }  # fmt: skip
 
 
@@ -131,7 +132,9 @@ def test_more_examples_continue_a_finished_run(run: Run, tmp_path: Path) -> None
 
 
 def test_metrics_and_pictures_do_not_change_a_run(run: Run, tmp_path: Path) -> None:
-    looked_at = pf.train("dcgan", data="digits", out=tmp_path / "r", **{**SMALL, "evaluations": 3, "pictures": 7, "measure": True})
+    looked_at = pf.train(
+        "dcgan", data="digits", out=tmp_path / "r", **{**SMALL, "evaluations": 3, "pictures": 7, "measure": True}
+    )
     assert_same(looked_at, run)
     last = rows(looked_at.folder / "metrics.jsonl")[-1]
     assert not last["quick"]
@@ -170,7 +173,7 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is not a run folder: it has no config.json"):
+    with pytest.raises(RunError, match=r"is not a run folder: it has no config\.json"):
         Run(tmp_path)
 
 

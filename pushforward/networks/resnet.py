@@ -100,7 +100,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images [B, C, R, R] -> logits [B]: halvings to an 8×8 map (4×4 for 8×8 images), two flat blocks, a mean over it."""
+    """Images [B, C, R, R] -> logits [B]: halvings to 8×8 (8×8 images to 4×4), two flat blocks, a mean over the map."""
 
     def __init__(self, shape: tuple[int, ...], width: int = 128) -> None:
         super().__init__()

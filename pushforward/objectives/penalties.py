@@ -53,7 +53,9 @@ def gradient_penalty(D: Critic, real: Tensor, fake: Tensor, eps: Tensor | None =
     if eps is None:
         eps = torch.rand(len(real), device=real.device)
     if eps.numel() != len(real):
-        raise ValueError(f"the segments need one draw for each of {len(real)} examples, got {eps.numel()}; give eps [B]")
+        raise ValueError(
+            f"the segments need one draw for each of {len(real)} examples, got {eps.numel()}; give eps [B]"
+        )
     with twice_differentiable(real.device):
         ends = _precise(fake), _precise(real)
         eps = eps.reshape(-1, *[1] * (real.ndim - 1)).to(ends[1].dtype)

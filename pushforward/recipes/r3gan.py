@@ -47,6 +47,8 @@ class Config:
     """Weight γ of R1 and R2 at the start; each enters as γ/2."""
     gamma_end: float = 0.05
     """Weight γ at the end."""
+    penalty_every: int = 1
+    """Take the penalties every so many rounds, with so many times the weight (lazily); the paper takes them always."""
     beta2: float = 0.9
     """Adam's β₂ at the start; β₁ is 0."""
     beta2_end: float = 0.99
@@ -96,6 +98,12 @@ def build(cfg: Config, spec: DataSpec) -> Game:
             loss = relativistic.critic(real, fake) + batch["gamma"].mean() / 2 * (r1.mean() + r2.mean())
         return loss, {"margin": (real - fake).mean(), "r1": r1.mean(), "r2": r2.mean()}
 
+    def unpenalised(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        y = batch.get("y")
+        both = torch.cat([batch["x"], G(batch["z"], y)])
+        real, fake = D(both, None if y is None else torch.cat([y, y])).chunk(2)
+        return relativistic.critic(real, fake), {"margin": (real - fake).mean()}
+
     def generator(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         y = batch.get("y")
         return relativistic.generator(D(batch["x"], y), D(G(batch["z"], y), y)), {}
@@ -104,8 +112,11 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         batch = next(batches)
         given = {"x": batch["x"], **({"y": batch["y"]} if classes else {})}
         n = len(batch["x"])
-        weight = torch.full((n,), gamma(clock.seen), device=clock.device)
-        yield Move("critic", critic, {**given, "z": clock.normal(n, cfg.latent), "gamma": weight})
+        if clock.round % cfg.penalty_every == 0:
+            weight = torch.full((n,), cfg.penalty_every * gamma(clock.seen), device=clock.device)
+            yield Move("critic", critic, {**given, "z": clock.normal(n, cfg.latent), "gamma": weight})
+        else:
+            yield Move("critic", unpenalised, {**given, "z": clock.normal(n, cfg.latent)})
         yield Move("generator", generator, {**given, "z": clock.normal(n, cfg.latent)})
 
     beta2 = cosine(cfg.beta2, cfg.beta2_end, settled)

@@ -3,10 +3,10 @@
 import ast
 import copy
 import dataclasses
+import math
 import re
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,244 @@ from torch import Tensor
 
 from pushforward import recipes
 from pushforward.core.engine import Engine
+from pushforward.core.game import Game
 from pushforward.core.seeding import torch_seeded
-from pushforward.data.arrays import ArrayData
 from pushforward.data.catalogue import open_data
-from pushforward.data.source import Data
+from pushforward.data.source import ArrayData, Data
 from pushforward.data.spec import DataSpec
+
+BATCH = 8
+SMALL = {
+    "batch": BATCH,
+    "latent": 4,
+    "width": 8,
+    "blocks": 1,
+    "group": 4,
+    "depth": 2,
+    "examples": 1000,
+    "critic_steps": 2,
+}
+DATA = {"points": ("ring8", "grid25"), "images": ("digits", "colours")}
+
+
+@cache
+def data(name: str) -> Data:
+    if name != "colours":
+        return open_data(name, progress=False)
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (50, 3, 16, 16), dtype=np.uint8), rng.integers(0, 3, 50)
+    return ArrayData(DataSpec("colours", "images", (3, 16, 16), 3), x, y, ("a", "b", "c"), "0")
+
+
+def small(name: str, preset: str, **changes: Any) -> Any:
+    """A preset with sizes that train in an instant; its rates, weights and switches as they are."""
+    config = recipes.load(name).PRESETS[preset]
+    fields = {f.name for f in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{k: v for k, v in (SMALL | changes).items() if k in fields})
+
+
+def build(name: str, config: Any, where: str, seed: int = 0) -> Game:
+    with torch_seeded("build", seed):
+        return recipes.load(name).build(config, data(where).spec)
+
+
+def cases() -> list[Any]:
+    found = []
+    for name in recipes.names():
+        for preset, config in recipes.load(name).PRESETS.items():
+            for where in DATA["points" if preset == "points" else "images"]:
+                for conditional in (False, True) if hasattr(config, "conditional") else (None,):
+                    mark = {None: "", False: "", True: "-conditional"}[conditional]
+                    changes = {} if conditional is None else {"conditional": conditional}
+                    found.append(pytest.param(name, preset, where, changes, id=f"{name}-{preset}-{where}{mark}"))
+    return found
+
+
+EVERYWHERE = pytest.mark.parametrize(("name", "preset", "where", "changes"), cases())
+
+
+def engine(game: Game, where: str, **options: Any) -> Engine:
+    return Engine(game, data(where), batch=BATCH, seed=3, **options)
+
+
+def play(engine: Engine, rounds: int) -> Engine:
+    for _ in range(rounds):
+        engine.round()
+    engine.check()
+    return engine
+
+
+def tensors(game: Game) -> dict[str, Tensor]:
+    """Copies of all parameters and buffers, averages included."""
+    found = {}
+    for name, p in game.players.items():
+        found |= {f"{name}/{k}": v.clone() for k, v in p.nets.state_dict().items()}
+        found |= {f"{name}/ema/{k}": v.clone() for k, v in (p.ema.nets.state_dict() if p.ema else {}).items()}
+    return found
+
+
+def ask(game: Game, n: int = 6) -> Tensor:
+    z = torch.randn(n, *game.latent, generator=torch.Generator().manual_seed(1))
+    return game.sample(z, None if game.classes is None else torch.arange(n) % game.classes)
+
+
+@EVERYWHERE
+def test_builds_trains_moves_every_player_samples_and_resumes_bit_for_bit(name, preset, where, changes):
+    config, spec = small(name, preset, **changes), data(where).spec
+    game = build(name, config, where)
+    before = tensors(game)
+    first = play(engine(game, where), 3)
+    after = tensors(game)
+    steps = getattr(config, "critic_steps", 1)
+    assert first.clock.seen == 3 * steps * BATCH
+    still = {key for key in before if torch.equal(before[key], after[key])}
+    # Only differences of logits count for a Wasserstein critic, so its last bias has no gradient; filters are fixed.
+    assert still <= {"critic/D.last.bias", "critic/D.layers.6.bias", "critic/D.layers.4.bias"}, still
+    assert not still or name == "wgan-gp"
+    assert all(v.isfinite().all() for v in after.values())
+    logged = first.scalars.flush()
+    assert {"critic/loss", "critic/gradient", "generator/loss", "generator/gradient"} <= logged.keys()
+    assert all(math.isfinite(v) for v in logged.values())
+
+    x = ask(game)
+    assert x.shape == (6, *spec.shape)
+    assert x.dtype == torch.float32
+    assert x.isfinite().all()
+    assert not x.requires_grad
+    assert torch.equal(ask(game), x)
+    assert all(torch.equal(v, after[k]) for k, v in tensors(game).items())  # looking changes nothing
+    y = torch.arange(6) % game.classes if game.classes else None
+    assert game.critic is not None
+    assert game.critic(x, y).shape == (6,)
+
+    saved = copy.deepcopy(first.state_dict())
+    play(first, 3)
+    other = build(name, config, where, seed=9)
+    second = engine(other, where)
+    second.load_state_dict(saved)
+    assert torch.equal(ask(other), x)
+    play(second, 3)
+    left, right = tensors(game), tensors(other)
+    assert [key for key in left if not torch.equal(left[key], right[key])] == []
+    assert torch.equal(ask(game), ask(other))
+
+
+@EVERYWHERE
+def test_trains_under_bf16_with_losses_close_to_float32s(name, preset, where, changes):
+    logs = []
+    for bf16 in (False, True):
+        game = build(name, small(name, preset, **changes), where)
+        logs.append(play(engine(game, where, bf16=bf16), 1).scalars.flush())
+    assert logs[0].keys() == logs[1].keys()
+    for term, value in logs[0].items():
+        assert logs[1][term] == pytest.approx(value, rel=0.15, abs=0.15), term
+
+
+@pytest.mark.parametrize("where", ["ring8", "colours"])
+@pytest.mark.parametrize("name", ["gan", "r3gan", "wgan-gp"])
+def test_micro_batches_sum_to_the_whole_batch(name, where):
+    logs = []
+    for parts in (1, 3):
+        game = build(name, small(name, data(where).spec.kind, conditional=True, critic_steps=1), where)
+        if name == "wgan-gp":
+            game.players["generator"].nets.eval()  # its BatchNorm sees each micro-batch apart
+        logs.append(play(engine(game, where, accumulate=parts), 1).scalars.flush())
+    assert logs[0].keys() == logs[1].keys()
+    for term, value in logs[0].items():
+        assert logs[1][term] == pytest.approx(value, rel=1e-4, abs=1e-5), term
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_the_docstring_names_its_paper_and_every_option_has_a_docstring(name):
+    path = Path(recipes.__file__).with_name(name.replace("-", "_") + ".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert re.search(r"\barXiv:\d{4}\.\d{4,5}\b", ast.get_docstring(tree) or "")
+    (config,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Config"]
+    fields = [i for i, node in enumerate(config.body) if isinstance(node, ast.AnnAssign)]
+    for i in fields:
+        below = config.body[i + 1] if i + 1 < len(config.body) else None
+        described = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+        assert described, ast.unparse(config.body[i])
+        assert str(below.value.value).endswith(".")
+    assert len(fields) == len(dataclasses.fields(recipes.load(name).Config))
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_presets_are_configurations_for_points_or_images(name):
+    module = recipes.load(name)
+    assert {"points", "images"} & module.PRESETS.keys()
+    for config in module.PRESETS.values():
+        assert type(config) is module.Config
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config.batch = 1
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_the_summary_is_one_sentence_read_without_an_import(name, monkeypatch):
+    monkeypatch.setattr(recipes.importlib, "import_module", None)
+    text = recipes.summary(name)
+    assert 10 < len(text) < 120
+    assert "\n" not in text
+    assert not text.endswith(".")
+    assert "arXiv" not in text
+
+
+POINTS, GREY = DataSpec("dots", "points", (2,)), DataSpec("grey", "images", (1, 8, 8))
+ODD = DataSpec("odd", "images", (1, 28, 28), 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "changes", "words"),
+    [
+        ("cgan", POINTS, {}, "cgan needs labels, and dots has none"),
+        ("cgan", GREY, {}, "cgan needs labels, and grey has none"),
+        ("r3gan", GREY, {"conditional": True}, "needs labels, and grey has none"),
+        ("dcgan", POINTS, {}, r"makes images \[C, H, W\], got examples of shape \(2,\)"),
+        ("dcgan", ODD, {}, "images of 28×28 do not fit"),
+        ("cgan", ODD, {}, "images of 28×28 do not fit"),
+        ("wgan-gp", ODD, {}, "images of 28×28 do not fit"),
+        ("r3gan", ODD, {}, "images of 28×28 do not fit"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_in_one_line(name, spec, changes, words):
+    config = small(name, "images", **changes)
+    with pytest.raises(ValueError, match=words) as caught:
+        recipes.load(name).build(config, spec)
+    assert "\n" not in str(caught.value)
+    assert ";" in str(caught.value)  # and a remedy
+
+
+def test_the_multilayer_perceptrons_take_images_of_any_side():
+    assert recipes.load("gan").build(small("gan", "images"), ODD).sample(torch.zeros(2, 4)).shape == (2, 1, 28, 28)
+
+
+def energy_distance(x: Tensor, y: Tensor) -> float:
+    """2 E|x - y| - E|x - x'| - E|y - y'|, without bias: 0 for equal laws."""
+
+    def within(x: Tensor) -> float:
+        return torch.cdist(x, x).sum().item() / (len(x) * (len(x) - 1))
+
+    return 2 * torch.cdist(x, y).mean().item() - within(x) - within(y)
+
+
+@pytest.mark.parametrize(
+    ("name", "rounds", "changes"),
+    [
+        ("gan", 400, {"width": 64, "latent": 2, "batch": 128, "depth": 3}),
+        ("r3gan", 200, {"width": 32, "latent": 2, "batch": 128, "blocks": 2}),
+    ],
+)
+def test_a_few_hundred_rounds_bring_the_samples_to_the_ring(name, rounds, changes):
+    config = small(name, "points", **changes, examples=rounds * 128, ema=2000)
+    game = build(name, config, "ring8", seed=1)
+    z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    real, more = (data("ring8").examples(1000, seed)["x"] for seed in (0, 1))
+    before = energy_distance(game.sample(z), real)
+    play(Engine(game, data("ring8"), batch=128), rounds)
+    x = game.sample(z)
+    after = energy_distance(x, real)
+    assert abs(energy_distance(real, more)) < 0.02  # what chance alone makes of it
+    assert before > 0.4
+    assert -0.02 < after < before / 4
+    assert x.norm(dim=1).mean().item() == pytest.approx(real.norm(dim=1).mean().item(), rel=0.15)
+    assert x.std(0).tolist() == pytest.approx(real.std(0).tolist(), rel=0.35)

@@ -1,0 +1,188 @@
+"""Each recipe's moves against its paper, written out plainly."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pushforward import recipes
+from pushforward.core.game import Batch, Clock, Game, Move
+from pushforward.core.seeding import torch_seeded
+from pushforward.data.spec import DataSpec
+from pushforward.objectives.penalties import zero_centred_penalty
+
+N = 6
+PLANE, COLOURS = DataSpec("plane", "points", (2,), 3), DataSpec("colours", "images", (3, 8, 8), 3)
+
+
+def build(name: str, spec: DataSpec, **changes: Any) -> Game:
+    config = recipes.load(name).Config(latent=4, width=8, examples=1000, **changes)
+    with torch_seeded("moves"):
+        return recipes.load(name).build(config, spec)
+
+
+def batches(spec: DataSpec):
+    i = 0
+    while True:
+        draws = torch.Generator().manual_seed(i)
+        x = torch.randn(N, *spec.shape, generator=draws)
+        yield {"x": x, "y": torch.randint(3, (N,), generator=draws)}
+        i += 1
+
+
+def moves(game: Game, spec: DataSpec, seen: int = 0) -> list[Move]:
+    clock = Clock(seed=2)
+    clock.begin_round()
+    clock.seen = seen
+    return [move for move in game.play(batches(spec), clock) if isinstance(move, Move)]
+
+
+def nets(game: Game) -> tuple[nn.Module, nn.Module]:
+    return game.players["generator"].nets["G"], game.players["critic"].nets["D"]
+
+
+def gradients(loss: Tensor, net: nn.Module) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, list(net.parameters()), allow_unused=True, materialize_grads=True))
+
+
+def assert_same_loss(found: Tensor, expected: Tensor, net: nn.Module) -> None:
+    """The same value, and the same gradients for the mover."""
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-6)
+    for a, b in zip(gradients(found, net), gradients(expected, net), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+ROUNDS = [
+    ("gan", PLANE, {}, 1),
+    ("gan", COLOURS, {"loss": "minimax"}, 1),
+    ("dcgan", COLOURS, {}, 1),
+    ("cgan", PLANE, {}, 1),
+    ("cgan", COLOURS, {}, 1),
+    ("wgan-gp", PLANE, {}, 5),
+    ("wgan-gp", COLOURS, {"critic_steps": 2}, 2),
+    ("r3gan", PLANE, {}, 1),
+    ("r3gan", COLOURS, {"group": 4, "conditional": True}, 1),
+]
+
+
+@pytest.mark.parametrize(("name", "spec", "changes", "steps"), ROUNDS)
+def test_a_round_is_the_critics_steps_on_batches_of_their_own_then_one_of_the_generator(name, spec, changes, steps):
+    game = build(name, spec, **changes)
+    played = moves(game, spec)
+    assert [move.player for move in played] == ["critic"] * steps + ["generator"]
+    drawn = batches(spec)
+    for move in played[:-1]:
+        assert torch.equal(move.batch["x"], next(drawn)["x"])
+    latents = torch.stack([move.batch["z"] for move in played])
+    assert latents.shape == (steps + 1, N, 4)
+    assert len(latents.flatten().unique()) == latents.numel()  # fresh for every move, the generator's too
+    conditional = name == "cgan" or changes.get("conditional", False)
+    assert all(("y" in move.batch) == conditional for move in played)
+    assert game.classes == (3 if conditional else None)
+    assert all(len(value) == N for move in played for value in move.batch.values())  # cut alike into micro-batches
+
+
+def by_class(net: nn.Module, batch: Batch):
+    return lambda x: net(x, batch.get("y"))
+
+
+@pytest.mark.parametrize(("name", "spec", "changes", "steps"), [r for r in ROUNDS if r[0] in ("gan", "dcgan", "cgan")])
+def test_gans_play_the_non_saturating_game_or_minimax(name, spec, changes, steps):
+    game = build(name, spec, **changes)
+    G, D = nets(game)
+    critic, generator = moves(game, spec)
+    d, g = by_class(D, critic.batch), by_class(G, critic.batch)
+    real, fake = d(critic.batch["x"]), d(g(critic.batch["z"]).detach())
+    expected = -F.logsigmoid(real).mean() - F.logsigmoid(-fake).mean()
+    assert_same_loss(critic.objective(critic.batch)[0], expected, D)
+    fake = by_class(D, generator.batch)(by_class(G, generator.batch)(generator.batch["z"]))
+    expected = F.logsigmoid(-fake).mean() if changes.get("loss") == "minimax" else -F.logsigmoid(fake).mean()
+    assert_same_loss(generator.objective(generator.batch)[0], expected, G)
+
+
+@pytest.mark.parametrize("spec", [PLANE, COLOURS], ids=lambda spec: spec.name)
+def test_wgan_gp_is_the_wasserstein_loss_with_lambda_times_the_penalty(spec):
+    game = build("wgan-gp", spec, penalty=7.0, critic_steps=1)
+    G, D = nets(game)
+    critic, generator = moves(game, spec)
+    real, fake = critic.batch["x"], G(critic.batch["z"]).detach()
+    eps = critic.batch["eps"].view(-1, *[1] * (real.dim() - 1))
+    assert len(eps.unique()) == N
+    between = (eps * real + (1 - eps) * fake).requires_grad_()
+    (slope,) = torch.autograd.grad(D(between).sum(), between, create_graph=True)
+    penalty = ((slope.flatten(1).square().sum(1).sqrt() - 1) ** 2).mean()
+    found, logged = critic.objective(critic.batch)
+    assert_same_loss(found, D(fake).mean() - D(real).mean() + 7 * penalty, D)
+    assert logged["distance"].item() == pytest.approx((D(real).mean() - D(fake).mean()).item(), abs=1e-5)
+    assert logged["penalty"].item() == pytest.approx(penalty.item(), rel=1e-4)
+    assert_same_loss(generator.objective(generator.batch)[0], -D(G(generator.batch["z"])).mean(), G)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    ("spec", "conditional"), [(PLANE, False), (PLANE, True), (COLOURS, False), (COLOURS, True)], ids=str
+)
+def test_r3gan_is_relativistic_pairing_with_half_gamma_times_r1_and_r2(spec, conditional, frozen):
+    game = build("r3gan", spec, group=4, gamma=3.0, gamma_end=0.1, settle=0.5, conditional=conditional)
+    G, D = nets(game)
+    for module in (*G.modules(), *D.modules()):
+        if hasattr(module, "third"):
+            nn.init.normal_(module.third.weight, std=0.3)  # a nonlinear critic, whose gradient depends on x
+    critic, generator = moves(game, spec, seen=250)
+    # Half way through its half of the run: the middle of half a cosine.
+    assert critic.batch["gamma"].tolist() == pytest.approx([1.55] * N, rel=1e-6)
+    G.requires_grad_(not frozen)
+    d, g = by_class(D, critic.batch), by_class(G, critic.batch)
+    real, fake = critic.batch["x"], g(critic.batch["z"]).detach()
+    r1, r2 = zero_centred_penalty(d, real), zero_centred_penalty(d, fake)
+    assert abs(r1.item() - r2.item()) > 1e-4 * r1.item()
+    found, logged = critic.objective(critic.batch)
+    assert_same_loss(found, F.softplus(d(fake) - d(real)).mean() + 1.55 / 2 * (r1 + r2), D)
+    assert logged["r1"].item() == pytest.approx(r1.item(), rel=1e-4)
+    assert logged["r2"].item() == pytest.approx(r2.item(), rel=1e-4)
+    assert logged["margin"].item() == pytest.approx((d(real) - d(fake)).mean().item(), abs=1e-4)
+
+    G.requires_grad_(True)
+    d = by_class(D, generator.batch)
+    fake = by_class(G, generator.batch)(generator.batch["z"])
+    expected = F.softplus(d(generator.batch["x"]) - d(fake)).mean()
+    assert_same_loss(generator.objective(generator.batch)[0], expected, G)
+
+
+def test_r3gans_schedules_run_from_their_starts_to_their_ends():
+    game = build("r3gan", PLANE, lr=1e-3, lr_end=1e-4, beta2=0.9, beta2_end=0.99, gamma=2.0, gamma_end=0.2, settle=0.5)
+    for player in game.players.values():
+        assert player.lr is not None
+        assert player.betas is not None
+        assert [player.lr(seen) for seen in (0, 500, 1000, 9999)] == pytest.approx([1e-3, 5.5e-4, 1e-4, 1e-4])
+        assert [player.betas(seen)[1] for seen in (0, 250, 500, 1000)] == pytest.approx([0.9, 0.945, 0.99, 0.99])
+        assert all(player.betas(seen)[0] == 0 for seen in (0, 999))
+    weights = [moves(game, PLANE, seen)[0].batch["gamma"][0].item() for seen in (0, 250, 500, 1000)]
+    assert weights == pytest.approx([2.0, 1.1, 0.2, 0.2])
+
+
+def test_wgan_gps_rate_falls_to_zero_in_a_straight_line():
+    for player in build("wgan-gp", PLANE, lr=1e-3).players.values():
+        assert player.lr is not None
+        assert [player.lr(seen) for seen in (0, 250, 1000, 2000)] == pytest.approx([1e-3, 7.5e-4, 0, 0])
+        assert player.optimizer.param_groups[0]["betas"] == (0.0, 0.9)
+
+
+@pytest.mark.parametrize("name", ["gan", "dcgan", "cgan"])
+def test_adams_decays_are_the_configurations(name):
+    for player in build(name, COLOURS, beta1=0.4, lr=3e-4).players.values():
+        (group,) = player.optimizer.param_groups
+        assert group["betas"] == (0.4, 0.999)
+        assert group["lr"] == 3e-4
+        assert group["fused"]
+
+
+@pytest.mark.parametrize(("side", "widths"), [(4, [32]), (8, [32, 32]), (32, [32, 32, 16, 8])])
+def test_r3gans_channels_halve_beyond_the_largest_full_side_and_never_fall_below_a_group(side, widths):
+    spec = DataSpec("squares", "images", (3, side, side))
+    game = recipes.load("r3gan").build(recipes.load("r3gan").Config(width=32, full=8, group=8), spec)
+    G, D = nets(game)
+    assert [m.third.weight.shape[0] for m in G.modules() if hasattr(m, "third")] == widths
+    assert [m.third.weight.shape[0] for m in D.modules() if hasattr(m, "third")] == widths[::-1]
