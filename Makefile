@@ -8,7 +8,7 @@ RUN ?= runs/digits
 .PHONY: run test check bench clean
 
 run: $(READY)
-	$(BIN)/pushforward train r3gan --data digits --out $(RUN)
+	$(BIN)/pushforward train cgan --data digits --out $(RUN)
 	@echo "Open $(RUN)/report.html in a browser; pictures are in $(RUN)/samples."
 
 test: $(READY)

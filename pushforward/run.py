@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,8 +99,10 @@ def kind_of(data: str) -> Kind:
     """Whether the data named are points or images, without opening them whole."""
     if data in CATALOGUE:
         return "points" if CATALOGUE[data].module == "toy" else "images"
-    if data.endswith(".npy") and Path(data).is_file():
-        return "points" if np.load(data, mmap_mode="r").ndim == 2 else "images"
+    if data.endswith((".npy", ".npz")) and Path(data).is_file():
+        from pushforward.data.arrays import dimensions
+
+        return "points" if dimensions(Path(data)) == 2 else "images"
     return "images"
 
 

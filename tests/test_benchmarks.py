@@ -66,13 +66,30 @@ def test_step_wraps_nothing_for_longer_than_it_measures(step):
     assert torch.autograd.backward is before
 
 
-def test_step_refuses_to_time_a_loop_that_computes_something_else(step, tmp_path, monkeypatch, capsys):
-    follow = step.HandWritten.follow
+def none(hand, own) -> None:
+    """No average."""
 
-    def twice(hand) -> None:
-        follow(hand)
-        follow(hand)
 
-    monkeypatch.setattr(step.HandWritten, "follow", twice)
+def scaled(hand, own, *given) -> torch.Tensor:
+    """One per cent more."""
+    return 1.01 * own(hand, *given)
+
+
+@pytest.mark.parametrize(
+    ("function", "other"),
+    [("follow", none), ("latents", scaled), ("critic_loss", scaled), ("generator_loss", scaled)],
+)
+def test_step_refuses_to_time_a_loop_that_computes_something_else(step, monkeypatch, capsys, function, other):
+    own = getattr(step.HandWritten, function)
+    monkeypatch.setattr(step.HandWritten, function, lambda hand, *given: other(hand, own, *given))
     assert step.main(SMALL) == 1
     assert "apart" in capsys.readouterr().out
+
+
+def test_the_weights_compared_are_trained_weights(step):
+    bench = step.Bench("dcgan", "digits", torch.device("cpu"), width=8, batch=8)
+    hand = bench.by_hand()
+    before = [p.clone() for net in (hand.G, hand.D, hand.average) for p in net.parameters()]
+    hand.rounds(3)
+    after = [p for net in (hand.G, hand.D, hand.average) for p in net.parameters()]
+    assert not any(torch.equal(a, b) for a, b in zip(after, before, strict=True))

@@ -69,6 +69,11 @@ def _read(path: Path, place: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
     return x, y
 
 
+def dimensions(path: Path) -> int:
+    """Dimensions of the examples' array: 2 for points, 3 or 4 for images. Raises ValueError where there is none."""
+    return _read(path, shown(str(path)))[0].ndim
+
+
 def _points(x: NDArray[Any], place: str, options: Options) -> NDArray[np.float32]:
     for option in ("resolution", "channels"):
         if getattr(options, option) is not None:

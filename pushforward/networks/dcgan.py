@@ -6,7 +6,6 @@ they are written as such.
 
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -62,7 +61,9 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images [B, C, R, R] (and y: [B]) -> logits [B]; the class enters as constant planes beside the image's channels.
+    """Images [B, C, R, R] (and y: [B]) -> logits [B]; the class enters the first layer, as a bias of its own.
+
+    That is what constant planes beside the image's channels amount to, at no cost for their number.
 
     width: channels after the first layer; they double towards the 4×4 map, up to 8 × width.
     """
@@ -72,17 +73,21 @@ class Critic(nn.Module):
         stages, bottom = layers_between(shape)
         channels = [min(width * 2**i, 8 * width) for i in range(stages)]
         self.classes = classes
-        layers: list[nn.Module] = [nn.Conv2d(shape[0] + classes, channels[0], 4, 2, 1), LeakyReLU(0.2)]
+        self.first = nn.Conv2d(shape[0], channels[0], 4, 2, 1)
+        self.embed = nn.Linear(classes, channels[0], bias=False) if classes else None
+        layers: list[nn.Module] = [LeakyReLU(0.2)]
         for fan_in, fan_out in pairwise(channels):
             layers += [nn.Conv2d(fan_in, fan_out, 4, 2, 1, bias=False), nn.BatchNorm2d(fan_out), LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         self.last = nn.Linear(channels[-1] * bottom**2, 1)
         init(self)
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, 0.0, 0.02 * 4)  # a plane's sum over a 4×4 kernel of N(0, 0.02²)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        if self.classes:
+        h = self.first(x)
+        if self.embed is not None:
             if y is None:
                 raise ValueError(f"a critic of {self.classes} classes needs the labels y [B], got None")
-            planes = F.one_hot(y, self.classes).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-            x = torch.cat([x, planes], dim=1)
-        return self.last(self.layers(x).flatten(1)).squeeze(1)
+            h = h + self.embed(F.one_hot(y, self.classes).to(h.dtype))[:, :, None, None]
+        return self.last(self.layers(h).flatten(1)).squeeze(1)

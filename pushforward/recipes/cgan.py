@@ -1,7 +1,7 @@
 """Conditional GAN: both players are given the class. Mirza & Osindero 2014, arXiv:1411.1784.
 
-Differs from the paper: on images, DCGAN's networks for perceptrons with maxout, the class as planes beside the image;
-samples come from an average of the generator's weights (`--ema None` for the paper's).
+Differs from the paper: on images, DCGAN's networks for perceptrons with maxout, the class as a bias of the critic's
+first layer; samples come from an average of the generator's weights (`--ema None` for the paper's).
 """
 
 from dataclasses import dataclass

@@ -66,7 +66,8 @@ PRESETS = {
         beta2=0.99, ema=100_000,
     ),
     "cifar10": Config(
-        examples=200_000_000, batch=512, width=768, full=32, blocks=2, lr=2e-4, gamma=0.05, gamma_end=0.005, ema=500_000
+        examples=20_000_000, batch=512, width=768, full=32, blocks=2, lr=2e-4, gamma=0.05, gamma_end=0.005,
+        settle=1.0, ema=500_000,
     ),
 }  # fmt: skip
 

@@ -39,14 +39,14 @@ class Config:
     """Adam's first decay."""
     beta2: float = 0.9
     """Adam's second decay."""
-    ema: float | None = 20_000
+    ema: float | None = 100_000
     """Half-life of the generator's average, in examples; None for the weights themselves."""
 
 
 PRESETS = {
     "images": Config(),
     "points": Config(batch=256, examples=5_000_000, latent=2, width=128, lr=1e-3, penalty=0.1),
-    "paper": Config(latent=128, width=128, ema=None, examples=38_400_000),
+    "paper": Config(latent=128, width=128, ema=None, examples=32_000_000),
 }
 
 

@@ -110,8 +110,8 @@ def test_a_penalty_does_not_walk_back_through_the_forward_pass():
 @pytest.mark.parametrize(
     ("net", "shape", "convolutions"),
     [
-        # Three in the block that halves the map, two in each flat one.
-        (resnet.Critic((3, 16, 16), 4), (2, 3, 16, 16), 7),
+        # Three in each block that halves the map, two in each flat one.
+        (resnet.Critic((3, 32, 32), 4), (2, 3, 32, 32), 10),
         (mlp.Critic((2,), 8), (2, 2), 0),
         (r3gan.PointCritic(2, 8), (2, 2), 0),
     ],

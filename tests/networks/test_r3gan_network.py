@@ -123,6 +123,7 @@ def test_the_critic_reads_its_4_by_4_map_by_a_learned_filter_a_channel():
     D.layers.register_forward_hook(lambda module, args, out: seen.append(out))
     logits = D(rows(3, 3, 16, 16))
     assert seen[0].shape[2:] == (4, 4)
+    assert D.basis.std().item() == pytest.approx(1 / 4, rel=0.2)  # 16 numbers summed
     expected = torch.einsum("bchw,chw,c->b", seen[0], D.basis.view(-1, 4, 4), D.linear.weight[0])
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
