@@ -311,15 +311,22 @@ class Bench:
 
 
 def difference(bench: Bench, folder: Path, count: int) -> float:
-    """The largest difference between weights, statistics and averages after `count` rounds; 0 is bit for bit."""
+    """The largest difference between weights, statistics and averages after `count` rounds; 0 is bit for bit.
+
+    Only here are weights by hand given the engine's strides: filters of one channel may lie in memory in two ways that
+    hold the same numbers, and convolutions round differently in each.
+    """
     engine, hand = bench.by_engine(folder).engine, bench.by_hand()
+    generator, critic = engine.game.players["generator"], engine.game.players["critic"]
+    pairs = [(generator.nets["G"], hand.G), (critic.nets["D"], hand.D)]
+    for ours, theirs in pairs:
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            b.data = torch.empty_like(a, requires_grad=False).copy_(b.data)
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         for i in range(count):
             engine.round()
             hand.draws.manual_seed(seed_of("draws", 0, i))  # the engine's own latents
             hand.round()
-    generator, critic = engine.game.players["generator"], engine.game.players["critic"]
-    pairs = [(generator.nets["G"], hand.G), (critic.nets["D"], hand.D)]
     if generator.ema and hand.average is not None:
         pairs.append((generator.ema.nets["G"], hand.average))
     gaps = [

@@ -27,7 +27,7 @@ def written(step: ModuleType, folder: Path, *words: str) -> dict:
     return json.loads((folder / "step.json").read_text())
 
 
-@pytest.mark.parametrize(("recipe", "data"), [("dcgan", "digits"), ("gan", "ring8")])
+@pytest.mark.parametrize(("recipe", "data"), [("dcgan", "digits"), ("dcgan", "glyphs"), ("gan", "ring8")])
 def test_step_compares_the_engine_with_a_loop_that_computes_the_same_weights(step, tmp_path, capsys, recipe, data):
     result = written(step, tmp_path, "--recipe", recipe, "--data", data)
     assert result["difference"] == 0

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import trees
 
 import pushforward as pf
 from pushforward import sampling
-from pushforward.core.checkpoint import read
 from pushforward.core.engine import Engine
 from pushforward.core.runlog import rows
 from pushforward.run import Run, RunError, kind_of
@@ -22,31 +22,11 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def weights(run: Run) -> dict[str, torch.Tensor]:
-    """Every tensor of the newest checkpoint, by its path."""
-    found: dict[str, torch.Tensor] = {}
-
-    def walk(tree: Any, path: str) -> None:
-        if isinstance(tree, torch.Tensor):
-            found[path] = tree
-        elif isinstance(tree, dict):
-            for key, value in tree.items():
-                walk(value, f"{path}/{key}")
-        elif isinstance(tree, list | tuple):
-            for i, value in enumerate(tree):
-                walk(value, f"{path}/{i}")
-
-    last = run.checkpoints.last()
-    assert last is not None
-    walk(read(last), "")
-    return found
-
-
 def assert_same(a: Run, b: Run) -> None:
-    left, right = weights(a), weights(b)
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        assert torch.equal(value, right[name]), name
+    left, right = a.checkpoints.last(), b.checkpoints.last()
+    assert left is not None
+    assert right is not None
+    trees.assert_same(left, right)
 
 
 @pytest.fixture(scope="module")
