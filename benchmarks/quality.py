@@ -40,15 +40,15 @@ class Row:
 ROWS = (
     Row("grid25", "gan"),
     Row("grid25", "r3gan"),
-    Row("stacked-digits", "r3gan"),
+    Row("stacked-digits", "r3gan", "--examples 1000000"),
     Row("digits", "dcgan"),
-    Row("digits", "cgan"),
-    Row("digits", "wgan-gp"),
-    Row("digits", "r3gan"),
-    Row("glyphs", "dcgan"),
-    Row("glyphs", "cgan"),
-    Row("glyphs", "wgan-gp"),
-    Row("glyphs", "r3gan"),
+    Row("digits", "cgan", "--examples 400000"),
+    Row("digits", "wgan-gp", "--examples 600000"),
+    Row("digits", "r3gan", "--examples 400000"),
+    Row("glyphs", "dcgan", "--examples 150000 --evaluations 4"),
+    Row("glyphs", "cgan", "--examples 150000 --evaluations 4"),
+    Row("glyphs", "wgan-gp", "--width 16 --examples 150000 --evaluations 4"),
+    Row("glyphs", "r3gan", "--examples 80000 --evaluations 4"),
 )
 
 

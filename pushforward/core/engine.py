@@ -258,7 +258,8 @@ def _place(nets: nn.ModuleDict, device: torch.device) -> None:
     if device.type != "mps":
         for tensor in (*nets.parameters(), *nets.buffers()):
             if tensor.dim() == 4:
-                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+                # Not `.contiguous`, which leaves filters of one channel as they are.
+                tensor.data = tensor.data.to(memory_format=torch.channels_last)
 
 
 def _skips(player: Player) -> bool:

@@ -38,6 +38,8 @@ class _Slope(Function):
         ctx.slope = slope
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y)
+        if gradient.stride() != y.stride():  # the operator walks over mixed layouts tens of times more slowly
+            gradient = torch.empty_like(y, dtype=gradient.dtype).copy_(gradient)
         return torch.ops.aten.leaky_relu_backward(gradient, y, slope, True)
 
     @staticmethod

@@ -1,8 +1,8 @@
 """R3GAN: relativistic pairing with R1 and R2 on modern residual networks. Huang et al. 2025, arXiv:2501.05441.
 
 Learning rate, penalty and Adam's β₂ follow half a cosine each, and all of it in float32 in the critic's move.
-Differs from the paper: no augmentation; the width adapts to small machines (`--preset cifar10` for the paper's
-CIFAR-10); on points, the same residual blocks made of linear layers.
+Differs from the paper: no augmentation; on images, sizes for small machines and lazy penalties (`--preset cifar10` for
+the paper's CIFAR-10); on points, the same residual blocks made of linear layers.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Config:
     """Numbers in a latent."""
     width: int = 64
     """Channels of every stage (CIFAR-10 in the paper: 768), or numbers in the vectors between blocks for points."""
-    full: int = 8
+    full: int = 4
     """Largest side that has all channels; they halve with each doubling beyond (the paper: 32)."""
     blocks: int = 1
     """Residual blocks a stage (the paper: 2), or in all for points."""
@@ -39,16 +39,16 @@ class Config:
     """Channels in a group of the 3×3 convolutions."""
     conditional: bool = False
     """Whether both players are given the class, where the data has classes."""
-    lr: float = 5e-4
+    lr: float = 2e-3
     """Learning rate of both players at the start."""
-    lr_end: float = 5e-5
+    lr_end: float = 1e-4
     """Learning rate at the end."""
-    gamma: float = 0.5
+    gamma: float = 0.3
     """Weight γ of R1 and R2 at the start; each enters as γ/2."""
     gamma_end: float = 0.05
     """Weight γ at the end."""
-    penalty_every: int = 1
-    """Take the penalties every so many rounds, with so many times the weight (lazily); the paper takes them always."""
+    penalty_every: int = 4
+    """Take the penalties every so many rounds, with so many times the weight (lazily; the paper: 1)."""
     beta2: float = 0.9
     """Adam's β₂ at the start; β₁ is 0."""
     beta2_end: float = 0.99
@@ -62,12 +62,12 @@ class Config:
 PRESETS = {
     "images": Config(),
     "points": Config(
-        examples=6_000_000, batch=256, latent=2, width=64, blocks=2, lr=1e-3, gamma=0.1, gamma_end=1e-3,
-        beta2=0.99, ema=100_000,
+        examples=6_000_000, batch=256, latent=2, width=64, blocks=2, lr=1e-3, lr_end=5e-5, gamma=0.1,
+        gamma_end=1e-3, penalty_every=1, beta2=0.99, ema=100_000,
     ),
     "cifar10": Config(
-        examples=20_000_000, batch=512, width=768, full=32, blocks=2, lr=2e-4, gamma=0.05, gamma_end=0.005,
-        settle=1.0, ema=500_000,
+        examples=20_000_000, batch=512, width=768, full=32, blocks=2, lr=2e-4, lr_end=5e-5, gamma=0.05,
+        gamma_end=0.005, penalty_every=1, settle=1.0, ema=500_000,
     ),
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ from pushforward.objectives.penalties import gradient_penalty
 
 @dataclass(frozen=True)
 class Config:
-    examples: int = 1_500_000
+    examples: int = 1_000_000
     """Real examples to see."""
     batch: int = 64
     """Examples a move sees."""
@@ -33,7 +33,7 @@ class Config:
     """Critic's moves before each of the generator's."""
     penalty: float = 10.0
     """Weight λ of the gradient penalty."""
-    lr: float = 2e-4
+    lr: float = 5e-4
     """Learning rate of both players, falling to zero in a straight line."""
     beta1: float = 0.0
     """Adam's first decay."""
@@ -46,7 +46,7 @@ class Config:
 PRESETS = {
     "images": Config(),
     "points": Config(batch=256, examples=5_000_000, latent=2, width=128, lr=1e-3, penalty=0.1),
-    "paper": Config(latent=128, width=128, ema=None, examples=32_000_000),
+    "paper": Config(lr=2e-4, latent=128, width=128, ema=None, examples=32_000_000),
 }
 
 

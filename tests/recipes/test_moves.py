@@ -125,7 +125,7 @@ def test_wgan_gp_is_the_wasserstein_loss_with_lambda_times_the_penalty(spec):
     ("spec", "conditional"), [(PLANE, False), (PLANE, True), (COLOURS, False), (COLOURS, True)], ids=str
 )
 def test_r3gan_is_relativistic_pairing_with_half_gamma_times_r1_and_r2(spec, conditional, frozen):
-    game = build("r3gan", spec, group=4, gamma=3.0, gamma_end=0.1, settle=0.5, conditional=conditional)
+    game = build("r3gan", spec, group=4, gamma=3.0, gamma_end=0.1, settle=0.5, conditional=conditional, penalty_every=1)
     G, D = nets(game)
     for module in (*G.modules(), *D.modules()):
         if hasattr(module, "third"):
@@ -151,8 +151,37 @@ def test_r3gan_is_relativistic_pairing_with_half_gamma_times_r1_and_r2(spec, con
     assert_same_loss(generator.objective(generator.batch)[0], expected, G)
 
 
+def test_lazy_penalties_come_every_so_many_rounds_with_so_many_times_the_weight():
+    game = build("r3gan", PLANE, gamma=2.0, gamma_end=2.0, penalty_every=4)
+    taken = []
+    for number in range(8):
+        clock = Clock(0)
+        clock.round = number
+        clock.begin_round()
+        critic = next(game.play(batches(PLANE), clock))
+        assert isinstance(critic, Move)
+        taken.append(critic.batch["gamma"][0].item() if "gamma" in critic.batch else 0.0)
+        loss, logged = critic.objective(critic.batch)
+        G, D = nets(game)
+        real, fake = D(critic.batch["x"]), D(G(critic.batch["z"]))
+        penalty = taken[-1] / 2 * (logged["r1"] + logged["r2"]) if taken[-1] else 0.0
+        assert loss.item() == pytest.approx((F.softplus(fake - real).mean() + penalty).item(), rel=1e-5)
+    assert taken == [8.0, 0, 0, 0, 8.0, 0, 0, 0]
+
+
 def test_r3gans_schedules_run_from_their_starts_to_their_ends():
-    game = build("r3gan", PLANE, lr=1e-3, lr_end=1e-4, beta2=0.9, beta2_end=0.99, gamma=2.0, gamma_end=0.2, settle=0.5)
+    game = build(
+        "r3gan",
+        PLANE,
+        lr=1e-3,
+        lr_end=1e-4,
+        beta2=0.9,
+        beta2_end=0.99,
+        gamma=2.0,
+        gamma_end=0.2,
+        settle=0.5,
+        penalty_every=1,
+    )
     for player in game.players.values():
         assert player.lr is not None
         assert player.betas is not None
