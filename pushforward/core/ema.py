@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMA:
@@ -23,7 +23,8 @@ class EMA:
         self.half_life, self.ramp = half_life, ramp
         self.nets = copy.deepcopy(nets).eval().requires_grad_(False)
         self.seen = 0
-        self._averages = list(self.nets.parameters())
+        self._of: tuple[int, int] = (0, 0)
+        self._pairs: tuple[Any, Any, list[Tensor], list[Tensor]] | None = None
 
     def decay(self, seen: int) -> float:
         """The factor on the old average for an update at `seen`, since the last one."""
@@ -34,11 +35,21 @@ class EMA:
     def update(self, nets: nn.ModuleDict, seen: int) -> None:
         """Moves the average towards `nets` by the examples that passed since the last update."""
         weight = 1 - self.decay(seen)
-        torch._foreach_lerp_(self._averages, list(nets.parameters()), weight)  # type: ignore
-        buffers = list(nets.buffers())
+        averages, values, copies, buffers = self._matched(nets)
+        torch._foreach_lerp_(averages, values, weight)  # type: ignore[attr-defined]
         if buffers:
-            torch._foreach_copy_(list(self.nets.buffers()), buffers)  # type: ignore[attr-defined]
+            torch._foreach_copy_(copies, buffers)  # type: ignore[attr-defined]
         self.seen = seen
+
+    def _matched(self, nets: nn.ModuleDict) -> tuple[Any, Any, list[Tensor], list[Tensor]]:
+        """Averages, parameters, copies, buffers; walking over the modules each time would cost more than averaging."""
+        first = next(nets.buffers(), None)
+        # Other networks, or these on another device, where their buffers are new ones.
+        if self._pairs is None or self._of != (id(nets), id(first)):
+            own = self.nets
+            self._of = (id(nets), id(first))
+            self._pairs = (list(own.parameters()), list(nets.parameters()), list(own.buffers()), list(nets.buffers()))
+        return self._pairs
 
     def state_dict(self) -> dict[str, Any]:
         return {"nets": self.nets.state_dict(), "seen": self.seen}
