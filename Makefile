@@ -12,13 +12,13 @@ run: $(READY)
 	@echo "Open $(RUN)/report.html in a browser; pictures are in $(RUN)/samples."
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 bench: $(READY)
 	$(BIN)/python benchmarks/step.py

@@ -17,9 +17,9 @@ import trees
 from pushforward.core.checkpoint import Checkpoints, read
 
 KILLS = int(os.environ.get("PUSHFORWARD_KILLS", "2"))
-EXAMPLES = 60_000 * (KILLS + 1)
+EXAMPLES = 30_000 * (KILLS + 1)
 WORDS = ["train", "dcgan", "--data", "digits", "--width", "8", "--batch", "100", "--examples", str(EXAMPLES)]
-WORDS += ["--checkpoints", str(40 * (KILLS + 1)), "--evaluations", "0", "--no-measure", "--seed", "3"]
+WORDS += ["--checkpoints", str(15 * (KILLS + 1)), "--evaluations", "0", "--no-measure", "--seed", "3"]
 
 
 def start(*words: str) -> subprocess.Popen[bytes]:
