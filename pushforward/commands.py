@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
 import shlex
 import sys
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pushforward.run import Run
 
 T = TypeVar("T")
+OTHER_FILES = (".npy", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".zip", ".csv", ".pt")
+"""What a folder of samples is hardly called, and a person may ask for."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Evaluate:
     checkpoint: Literal["last", "best"] = "last"
     """Which checkpoint of a run."""
     resolution: int | None = None
-    """Height and width to bring the real images to."""
+    """Height and width to bring images to, the real ones and the samples; a run has its own."""
     max_bad: float = 0.01
     """Share of unreadable files above which a folder is refused."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -127,30 +130,30 @@ def do_train(arguments: list[str]) -> int:
     data, chosen = _early(rest, "--data"), _early(rest, "--preset")
     kind = run.kind_of(data) if data else next(iter(module.PRESETS))
     config = run.preset(module, chosen, kind, recipe)
+    # The fields' names head the parts of the help.
     wanted = dataclasses.make_dataclass(
         "Train",
         [
-            ("where", OmitArgPrefixes[Where]),
-            ("config", OmitArgPrefixes[type(config)], dataclasses.field(default=config)),
-            ("options", OmitArgPrefixes[run.RunOptions], dataclasses.field(default=run.RunOptions())),
-            ("data_options", OmitArgPrefixes[run.DataOptions], dataclasses.field(default=run.DataOptions())),
+            ("basic", OmitArgPrefixes[Where]),
+            ("recipe", OmitArgPrefixes[type(config)], dataclasses.field(default=config)),
+            ("run", OmitArgPrefixes[run.RunOptions], dataclasses.field(default=run.RunOptions())),
+            ("data", OmitArgPrefixes[run.DataOptions], dataclasses.field(default=run.DataOptions())),
         ],
         frozen=True,
     )
     wanted.__doc__ = f"{recipes.summary(recipe)}." if recipe in recipes.names() else (module.__doc__ or recipe)
     asked: Any = _parse(wanted, rest, f"pushforward train {recipe}")
     command = shlex.join(["pushforward", "train", *arguments])
-    plan = run.Plan(
-        recipe, asked.where.data, dataclasses.asdict(asked.config), asked.data_options, asked.options, command
-    )
-    return _tell(session.start(plan, asked.where.out))
+    plan = run.Plan(recipe, asked.basic.data, dataclasses.asdict(asked.recipe), asked.data, asked.run, command)
+    return _tell(session.start(plan, asked.basic.out))
 
 
 def do_resume(arguments: list[str]) -> int:
     asked = _parse(Resume, arguments, "pushforward resume")
     from pushforward import session
 
-    return _tell(session.resume(asked.run, examples=asked.examples, minutes=asked.minutes, device=asked.device))
+    run = session.resume(asked.run, examples=asked.examples, minutes=asked.minutes, device=asked.device)
+    return _tell(run, "" if asked.examples is None else f" --examples {asked.examples}")
 
 
 def do_sample(arguments: list[str]) -> int:
@@ -160,6 +163,10 @@ def do_sample(arguments: list[str]) -> int:
     from pushforward import exhibits, pictures
     from pushforward.run import Run
 
+    out = asked.out or asked.run / "samples.png"
+    kind = out.suffix.lower()
+    if kind in OTHER_FILES:
+        raise ValueError(f"samples are written as .png, .npz or a folder of files, got {out}; use one of these")
     run = Run(asked.run)
     x, y = run.sample_with_classes(
         asked.n,
@@ -169,20 +176,17 @@ def do_sample(arguments: list[str]) -> int:
         checkpoint=asked.checkpoint,
         device=asked.device,
     )
-    data = run.data()
-    shown = exhibits.shown(x, data)
-    out = asked.out or asked.run / "samples.png"
+    points = run.spec.kind == "points"
+    shown = exhibits.shown(x, run.law)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".npz":
+    if kind == ".npz":
         exhibits.write_npz(out, {"x": shown} | ({} if y is None else {"y": y.numpy()}))
-    elif out.suffix == ".npy":
-        raise ValueError(f"samples are written as .png, .npz or a folder of files, got {out}; use .npz")
-    elif out.suffix == ".png":
-        picture = exhibits.draw(shown, data)
+    elif kind == ".png":
+        picture = exhibits.draw(shown, run.data() if points else None)
         if picture is None:
-            raise ValueError(f"points of {data.spec.size} dimensions make no picture; use --out samples.npz")
+            raise ValueError(f"points of {run.spec.size} dimensions make no picture; use --out samples.npz")
         pictures.save_png(picture, out)
-    elif data.spec.kind == "points":
+    elif points:
         np.savetxt(_folder(out) / "samples.csv", shown, delimiter=",", fmt="%.7g")
     else:
         folder, digits = _folder(out), len(str(asked.n - 1))
@@ -199,11 +203,14 @@ def do_evaluate(arguments: list[str]) -> int:
 
     if (Path(asked.what) / "config.json").is_file():
         run = Run(Path(asked.what))
+        if asked.resolution is not None:
+            raise ValueError(
+                f"a run is measured at its own resolution, got --resolution {asked.resolution}; leave it out"
+            )
         numbers = run.evaluate(
             real=asked.real,
             seed=asked.seed,
             checkpoint=asked.checkpoint,
-            resolution=asked.resolution,
             max_bad=asked.max_bad,
             device=asked.device,
         )
@@ -279,16 +286,19 @@ def _early(arguments: list[str], option: str) -> str | None:
     return None
 
 
-def _tell(run: "Run") -> int:
-    """Where to look."""
-    print(f"run       {run.folder}")
-    for name in ("report.html", "exhibits.npz", "samples", "metrics.jsonl"):
-        if (run.folder / name).exists():
-            print(f"{name.split('.')[0]:10s}{run.folder / name}")
-    if run.outcome == "stopped":
-        print(f"stopped; continue with: pushforward resume {shlex.quote(str(run.folder))}", file=sys.stderr)
-        return 130
-    return 0
+def _tell(run: "Run", options: str = "") -> int:
+    """Where to look, once among the processes of `torchrun`. options: of the command that goes on."""
+    stopped = run.outcome == "stopped"
+    if os.environ.get("RANK", "0") == "0":
+        print(f"run       {run.folder}")
+        for name in ("report.html", "exhibits.npz", "samples", "metrics.jsonl"):
+            if (run.folder / name).exists():
+                print(f"{name.split('.')[0]:10s}{run.folder / name}")
+        if stopped:
+            print(
+                f"stopped; continue with: pushforward resume {shlex.quote(str(run.folder))}{options}", file=sys.stderr
+            )
+    return 130 if stopped else 0
 
 
 def _table(numbers: "dict[str, Measurement]") -> None:

@@ -1,6 +1,7 @@
 """The course of one training run: what is logged, pictured, measured and saved on the way, and how it ends."""
 
 import dataclasses
+import json
 import math
 import signal
 import threading
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 
 from pushforward import exhibits, sampling
 from pushforward.core import runlog
+from pushforward.core.checkpoint import write_text
 from pushforward.core.engine import Engine
 from pushforward.core.training import Hook, Outcome, fit
 from pushforward.data.source import Data
@@ -28,7 +30,11 @@ class Course:
         self.checkpoints = run.checkpoints
         self.first = engine.world.first
         self.evaluator: Evaluator | None = None
-        self.score: tuple[int, float] | None = None
+        last = self.checkpoints.last()
+        self.saved = None if last is None else (int(last.name), self.checkpoints.score(last))
+        """Examples seen at the newest checkpoint, and its score."""
+        self.scored = self.saved
+        """Examples seen at the last quick evaluation, and its score."""
         game = engine.game
         self.latents = sampling.latents(PICTURED, game.latent, plan.options.seed)
         self.classes = None if game.classes is None else sampling.classes_in_turn(PICTURED, game.classes)
@@ -47,13 +53,19 @@ class Course:
             hooks.append(Hook(every(options.evaluations), self.measure))
         hooks.append(Hook(every(options.checkpoints), self.save))
         self.began = time.monotonic()
-        with interruptible() as stop, Progress(self.plan, examples, quiet=not self.first) as self.progress:
-            if self.engine.clock.seen == 0:
-                self.picture(self.engine)
+        seen = self.engine.clock.seen
+        with Progress(self.plan, seen, examples, quiet=not self.first) as self.progress:
+            with interruptible() as stop:
+                if seen == 0:
+                    self.picture(self.engine)
+                    self.save(self.engine)
+                outcome = fit(
+                    self.engine, examples=examples, hooks=hooks, minutes=options.minutes, stopping=stop.is_set
+                )
                 self.save(self.engine)
-            outcome = fit(self.engine, examples=examples, hooks=hooks, minutes=options.minutes, stopping=stop.is_set)
-            self.log(self.engine)
-            self.save(self.engine)
+            if stop.is_set():
+                outcome = "stopped"
+            # All that follows can be done again by `resume`: here Ctrl-C stops at once.
             if outcome != "stopped" and self.first:
                 self.conclude()
             self.progress.end(outcome, self.engine.clock.seen)
@@ -77,13 +89,16 @@ class Course:
     def measure(self, engine: Engine) -> None:
         if self.first:
             self._record(quick=True)
+        self.save(engine)  # the best is among those that were measured, whenever checkpoints are due
 
     def save(self, engine: Engine) -> None:
         self.log(engine)
         engine.average_buffers()
-        if self.first:
-            score = self.score[1] if self.score and self.score[0] == engine.clock.seen else None
-            self.checkpoints.save(engine.state_dict(), engine.clock.seen, score)
+        seen = engine.clock.seen
+        now = (seen, self.scored[1] if self.scored and self.scored[0] == seen else None)
+        if self.first and now != self.saved:
+            self.checkpoints.save(engine.state_dict(), *now)
+            self.saved = now
 
     def conclude(self) -> None:
         """The final measurements, what the report shows of them, and the report."""
@@ -102,10 +117,14 @@ class Course:
         self.evaluator = self.evaluator or Evaluator(self.data)
         measurements = measure(self.engine.game, self.evaluator, self.engine.device, quick)
         numbers = {name: dataclasses.asdict(m) for name, m in measurements.items()}
-        runlog.append(self.run_folder / "metrics.jsonl", {"seen": seen, "quick": quick, "metrics": numbers})
+        log = self.run_folder / "metrics.jsonl"
+        # A finished run that is resumed measures again, and says so once.
+        kept = [row for row in runlog.rows(log) if (row["seen"], row["quick"]) != (seen, quick)]
+        kept.append({"seen": seen, "quick": quick, "metrics": numbers})
+        write_text(log, "".join(json.dumps(row) + "\n" for row in kept))
         key = next((name for name in ("frechet", "w2") if name in measurements), None)
         if quick and key:
-            self.score = (seen, measurements[key].value)
+            self.scored = (seen, measurements[key].value)
         self.progress.measured(measurements)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,39 +14,45 @@ from pushforward import pictures, sampling
 from pushforward.core.game import Game
 from pushforward.data.source import Data
 
+if TYPE_CHECKING:
+    from pushforward.data.toy import Law
+
 POINTS, IMAGES = 4000, 64
 QUERIES, NEIGHBOURS, SEARCHED = 8, 5, 20_000
 PATHS, STEPS = 6, 9
 SURFACE = 120
+CHUNK = 256  # training examples held as floats at once
 
 
-def shown(x: Tensor, data: Data) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """Samples as people see them: uint8 [n, H, W, C], or points float32 [n, D] in the law's own units."""
-    if data.spec.kind == "images":
+def shown(x: Tensor, law: "Law | None") -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Images [n, C, H, W] as uint8 [n, H, W, C]; points [n, D] as float32 in the law's own units."""
+    if x.ndim == 4:
         return pictures.to_uint8(x)
     points = x.detach().cpu().numpy()
-    return data.law.from_model(points).astype(np.float32) if data.law else points
+    return law.from_model(points).astype(np.float32) if law else points
 
 
 def write_samples(folder: Path, seen: int, x: Tensor, y: Tensor | None, data: Data) -> None:
     """`samples/{seen}.npz` and, where it can be drawn, `samples/{seen}.png`."""
     samples = folder / "samples"
     samples.mkdir(exist_ok=True)
-    arrays = {"x": shown(x, data)} | ({} if y is None else {"y": y.cpu().numpy()})
+    arrays = {"x": shown(x, data.law)} | ({} if y is None else {"y": y.cpu().numpy()})
     write_npz(samples / f"{seen:012d}.npz", arrays)
     picture = draw(arrays["x"], data)
     if picture is not None:
         pictures.save_png(picture, samples / f"{seen:012d}.png")
 
 
-def draw(x: NDArray[np.uint8] | NDArray[np.float32], data: Data) -> Image | None:
-    """A grid of images, a scatter plot of points in the plane over real ones, or None for more dimensions."""
-    if data.spec.kind == "images":
+def draw(x: NDArray[np.uint8] | NDArray[np.float32], data: Data | None) -> Image | None:
+    """A grid of images, a scatter plot of points in the plane over real ones, or None for more dimensions.
+
+    x: what `shown` returns. data: where the real points come from; images need none.
+    """
+    if x.ndim == 4:
         return pictures.grid(x)
-    if data.spec.size != 2:
+    if x.shape[1] != 2:
         return None
-    real = shown(data.examples(POINTS, seed=0)["x"], data)
-    return pictures.scatter(x, real=real)
+    return pictures.scatter(x, real=None if data is None else shown(data.examples(POINTS, seed=0)["x"], data.law))
 
 
 def write_exhibits(folder: Path, game: Game, data: Data, device: torch.device, seed: int) -> None:
@@ -55,14 +62,14 @@ def write_exhibits(folder: Path, game: Game, data: Data, device: torch.device, s
     classes = None if game.classes is None else sampling.classes_in_turn(n, game.classes)
     fake = sampling.generate(game, sampling.latents(n, game.latent, seed), classes, device)
     real = data.examples(n, seed)
-    arrays = {"fake": shown(fake, data), "real": shown(real["x"], data)}
+    arrays = {"fake": shown(fake, data.law), "real": shown(real["x"], data.law)}
     if classes is not None:
         arrays["fake_y"] = classes.numpy()
     if "y" in real:
         arrays["real_y"] = real["y"].numpy()
     arrays["interpolations"] = _interpolations(game, data, device, seed)
     if images:
-        arrays["query"] = shown(fake[:QUERIES], data)
+        arrays["query"] = shown(fake[:QUERIES], data.law)
         arrays["neighbours"] = _neighbours(fake[:QUERIES], data)
     elif data.spec.size == 2 and game.critic is not None:
         arrays |= _surface(game, data, device)
@@ -76,21 +83,32 @@ def _interpolations(game: Game, data: Data, device: torch.device, seed: int) -> 
     angle = torch.acos(torch.cosine_similarity(a, b).clamp(-1, 1))[:, None, None]
     t = torch.linspace(0, 1, STEPS)[None, :, None]
     arc = (torch.sin((1 - t) * angle) * a[:, None] + torch.sin(t * angle) * b[:, None]) / torch.sin(angle)
+    # Ends on one line through the origin, as latents of one number are, have no arc between them.
+    arc = torch.where(torch.sin(angle) > 1e-3, arc, torch.lerp(a[:, None], b[:, None], t))
     classes = None
     if game.classes is not None:
         classes = sampling.classes_in_turn(PATHS, game.classes).repeat_interleave(STEPS)
-    x = shown(sampling.generate(game, arc.reshape(-1, *game.latent), classes, device), data)
+    x = shown(sampling.generate(game, arc.reshape(-1, *game.latent), classes, device), data.law)
     return x.reshape(PATHS, STEPS, *x.shape[1:])
 
 
 def _neighbours(query: Tensor, data: Data) -> NDArray[np.uint8] | NDArray[np.float32]:
     """[q, k, ...]: the nearest of the training examples (at most 20,000 of them) by distance between pixels."""
-    pool = data.examples(SEARCHED, seed=0)["x"]
-    a, b = query.flatten(1), pool.flatten(1)
-    squared = a.square().sum(1, keepdim=True) - 2 * a @ b.T + b.square().sum(1)
-    nearest = squared.topk(min(NEIGHBOURS, len(pool)), largest=False).indices
-    x = shown(pool[nearest.flatten()], data)
-    return x.reshape(*nearest.shape, *x.shape[1:])
+    searched = SEARCHED if data.size is None else min(data.size, SEARCHED)
+    a, squared = query.flatten(1), torch.empty(len(query), 0)
+    near: list[list[Tensor]] = [[] for _ in query]
+    for start in range(0, searched, CHUNK):
+        pool = data.batch(0, start, min(start + CHUNK, searched), torch.device("cpu"))["x"]
+        b = pool.flatten(1)
+        more = a.square().sum(1, keepdim=True) - 2 * a @ b.T + b.square().sum(1)
+        held = squared.shape[1]
+        squared, chosen = torch.cat([squared, more], 1).topk(min(NEIGHBOURS, held + len(pool)), largest=False)
+        near = [
+            [own[j] if j < held else pool[j - held].clone() for j in row]
+            for own, row in zip(near, chosen.tolist(), strict=True)
+        ]
+    x = shown(torch.stack([torch.stack(own) for own in near]).flatten(0, 1), data.law)
+    return x.reshape(len(query), -1, *x.shape[1:])
 
 
 def _surface(game: Game, data: Data, device: torch.device) -> dict[str, np.ndarray]:
@@ -108,7 +126,7 @@ def _surface(game: Game, data: Data, device: torch.device) -> dict[str, np.ndarr
         [None] if game.classes is None else [torch.full((len(points),), k, device=device) for k in range(game.classes)]
     )
     logits = torch.stack([game.critic(points, y) for y in labels]).mean(0)
-    corners = shown(torch.stack([low, high]), data)
+    corners = shown(torch.stack([low, high]), data.law)
     extent = np.array([corners[0, 0], corners[1, 0], corners[0, 1], corners[1, 1]], np.float32)
     return {"surface": logits.float().cpu().numpy().reshape(SURFACE, SURFACE), "extent": extent}
 
@@ -116,5 +134,8 @@ def _surface(game: Game, data: Data, device: torch.device) -> dict[str, np.ndarr
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes arrays so that the file is there whole or as it was."""
     beside = path.with_name(f".{path.stem}.part.npz")
-    np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
-    os.replace(beside, path)
+    try:
+        np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

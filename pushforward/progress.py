@@ -17,22 +17,23 @@ if TYPE_CHECKING:
 class Progress:
     """Shows how far a run is, its losses and its last measurements."""
 
-    def __init__(self, plan: Plan, examples: int, quiet: bool = False) -> None:
+    def __init__(self, plan: Plan, seen: int, examples: int, quiet: bool = False) -> None:
         self.examples, self.quiet = examples, quiet
         self.title = f"{plan.recipe} on {plan.data}"
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        # No markup: a path may hold brackets.
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
         self.lines_at = 0.0
         self.score = ""
         self.bar = Bar(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("{task.fields[losses]}", markup=False),
             console=self.console,
             disable=quiet or not self.console.is_terminal,
         )
-        self.task = self.bar.add_task(self.title, total=examples, losses="")
+        self.task = self.bar.add_task(self.title, total=examples, completed=min(seen, examples), losses="")
 
     def __enter__(self) -> "Progress":
         self.bar.start()

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from pushforward.data.source import Data
 from pushforward.data.spec import DataSpec
 
 if TYPE_CHECKING:
+    from pushforward.data.toy import Law
     from pushforward.evaluation import Evaluator, Measurement
 
 Kind = Literal["points", "images"]
@@ -99,10 +101,11 @@ def kind_of(data: str) -> Kind:
     """Whether the data named are points or images, without opening them whole."""
     if data in CATALOGUE:
         return "points" if CATALOGUE[data].module == "toy" else "images"
-    if data.endswith((".npy", ".npz")) and Path(data).is_file():
+    path = Path(data).expanduser()
+    if path.suffix.lower() in (".npy", ".npz") and path.is_file():
         from pushforward.data.arrays import dimensions
 
-        return "points" if dimensions(Path(data)) == 2 else "images"
+        return "points" if dimensions(path) == 2 else "images"
     return "images"
 
 
@@ -152,6 +155,13 @@ class Run:
             ) from error
         except ValueError as error:
             raise RunError(f"{self.folder}/config.json is damaged ({error}); restore it from a copy") from error
+        try:
+            _ = self.plan, self.spec
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"{self.folder}/config.json does not hold what this version of pushforward writes there "
+                f"({type(error).__name__}: {error}); use the version that made the run, or train anew"
+            ) from error
 
     @property
     def plan(self) -> Plan:
@@ -164,6 +174,18 @@ class Run:
             RunOptions(**c["run"]),
             c["command"],
         )
+
+    @property
+    def spec(self) -> DataSpec:
+        """What one example of its data is."""
+        spec = self.config["data"]["spec"]
+        return DataSpec(**{**spec, "shape": tuple(spec["shape"])})
+
+    @property
+    def law(self) -> "Law | None":
+        """The density it was trained on, where that is known; needs no files."""
+        name = self.plan.data
+        return open_data(name).law if name in CATALOGUE and self.spec.kind == "points" else None
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -183,12 +205,13 @@ class Run:
     def game(self, checkpoint: Literal["last", "best"] = "last", device: str = "auto") -> Game:
         """The trained players, for sampling and looking."""
         module = recipes.load(self.plan.recipe)
-        spec = DataSpec(**{**self.config["data"]["spec"], "shape": tuple(self.config["data"]["spec"]["shape"])})
         with torch_seeded("build", self.plan.options.seed):
-            game = module.build(module.Config(**self.plan.config), spec)
+            game = module.build(module.Config(**self.plan.config), self.spec)
         path = self.checkpoints.best() if checkpoint == "best" else self.checkpoints.last()
+        if path is None and self.checkpoints.last() is not None:
+            raise RunError(f"no checkpoint of {self.folder} was measured, so none is the best; use the last one")
         if path is None:
-            raise RunError(f"{self.folder} has no checkpoint ({checkpoint}); let it train longer: pushforward resume")
+            raise RunError(f"{self.folder} has no checkpoint yet; let it train: pushforward resume {self.folder}")
         engine = Engine(game, _Nothing(), batch=1, device=resolve_device(device))
         engine.load_state_dict(read(path))
         return game
@@ -239,21 +262,25 @@ class Run:
         *,
         seed: int = 0,
         checkpoint: Literal["last", "best"] = "last",
-        resolution: int | None = None,
         max_bad: float = 0.01,
         device: str = "auto",
     ) -> "dict[str, Measurement]":
-        """Fresh samples measured against `real` (by default the data the run was trained on), beside the floor."""
+        """Fresh samples measured against `real` (by default the data the run was trained on), beside the floor.
+
+        Other images are brought to the run's size. max_bad: share of unreadable files above which `real` is refused.
+        """
         from pushforward.evaluation import Evaluator
 
-        spec = self.config["data"]["spec"]
         if real is None or real == self.plan.data:
             data = self.data()
         else:
-            images = {"resolution": resolution or spec["shape"][1], "channels": spec["shape"][0]}
-            data = open_data(real, **(images if spec["kind"] == "images" else {}), max_bad=max_bad)
-        game = self.game(checkpoint, device)
-        return measure(game, Evaluator(data, seed=seed), resolve_device(device))
+            data = _opened_as(real, self.spec, max_bad)
+            _comparable(str(self.folder), self.spec, real, data.spec)
+        evaluator = Evaluator(data, seed=seed)
+        x, asked = samples_for(self.game(checkpoint, device), evaluator, resolve_device(device))
+        # A class asked for means the same there only where the classes are the same.
+        known = self.config["data"]["labels"] == (data.labels and list(data.labels))
+        return evaluator(_in_units_of(data, x, self.law), asked=asked if known else None)
 
     def report(self) -> Path:
         """Writes `report.html` and returns its path."""
@@ -263,11 +290,19 @@ class Run:
 
 
 def measure(game: Game, evaluator: "Evaluator", device: torch.device, quick: bool = False) -> "dict[str, Measurement]":
-    """Measures fresh samples of `game`, as many as the evaluator wants, each class in turn where there are classes."""
+    """Measures fresh samples of `game` against the data it was trained on."""
+    x, asked = samples_for(game, evaluator, device, quick)
+    return evaluator(x, asked=asked, quick=quick)
+
+
+def samples_for(
+    game: Game, evaluator: "Evaluator", device: torch.device, quick: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Fresh samples [n, ...], as many as the evaluator wants, and the classes asked for, each in turn, or None."""
     n = evaluator.wanted(quick)
     labels = None if game.classes is None else sampling.classes_in_turn(n, game.classes)
     z = sampling.latents(n, game.latent, seed_of("evaluate", evaluator.seed))
-    return evaluator(sampling.generate(game, z, labels, device), asked=labels, quick=quick)
+    return sampling.generate(game, z, labels, device), labels
 
 
 def evaluate_samples(
@@ -277,17 +312,30 @@ def evaluate_samples(
     from pushforward.evaluation import Evaluator
 
     data = open_data(real, resolution=resolution, max_bad=max_bad)
-    if data.spec.kind == "images":
-        fakes = open_data(samples, resolution=data.spec.shape[1], channels=data.spec.shape[0], max_bad=max_bad)
-    else:
-        fakes = open_data(samples)
-    if fakes.spec.shape != data.spec.shape:
-        raise ValueError(
-            f"{samples} holds {fakes.spec.kind} of shape {fakes.spec.shape} and {real} {data.spec.kind} of shape "
-            f"{data.spec.shape}; they can't be compared"
-        )
+    fakes = _opened_as(samples, data.spec, max_bad)
+    _comparable(samples, fakes.spec, real, data.spec)
     evaluator = Evaluator(data, seed=seed)
-    x = fakes.examples(evaluator.wanted(quick=False), seed)["x"]
-    if data.law is not None:
-        x = torch.from_numpy(data.law.to_model(x.numpy()))
-    return evaluator(x)
+    return evaluator(_in_units_of(data, fakes.examples(evaluator.wanted(), seed)["x"], fakes.law))
+
+
+def _opened_as(name: str, spec: DataSpec, max_bad: float) -> Data:
+    """Data at the size and in the channels of other images; points, and what turns out to be points, as they are."""
+    if spec.kind == "images" and kind_of(name) == "images":
+        return open_data(name, resolution=spec.shape[1], channels=spec.shape[0], max_bad=max_bad)
+    return open_data(name, max_bad=max_bad)
+
+
+def _comparable(samples: str, spec: DataSpec, real: str, other: DataSpec) -> None:
+    if spec.shape != other.shape:
+        raise ValueError(
+            f"{samples} holds {spec.kind} of shape {spec.shape} and {real} {other.kind} of shape {other.shape}; "
+            "they can't be compared: name data of the same shape"
+        )
+
+
+def _in_units_of(data: Data, x: Tensor, law: "Law | None") -> Tensor:
+    """Points [n, D] in the model's units of `law` (None: in their own) to those that networks of `data` see."""
+    if law == data.law:
+        return x
+    points = x.numpy() if law is None else law.from_model(x.numpy())
+    return torch.from_numpy(points.astype(np.float32) if data.law is None else data.law.to_model(points))

@@ -15,6 +15,8 @@ import os
 import platform
 import shlex
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,14 @@ from pushforward.core.distributed import World, barrier, joined
 from pushforward.core.engine import Engine
 from pushforward.core.seeding import torch_seeded
 from pushforward.course import Course
-from pushforward.data.catalogue import open_data
+from pushforward.data.catalogue import CATALOGUE, open_data
 from pushforward.data.source import Data
 from pushforward.run import DataOptions, Plan, Run, RunError, RunOptions, kind_of, preset, resolve_device
+
+try:
+    import fcntl
+except ImportError:  # Windows: there nothing keeps two processes from training into one folder
+    fcntl = None
 
 
 def train(
@@ -69,25 +76,33 @@ def train(
 
 def start(plan: Plan, out: str | Path | None = None) -> Run:
     """Trains a plan into a new run folder. Raises RunError when the folder holds a run already."""
-    folder = Path(out) if out is not None else Path("runs") / f"{Path(plan.recipe).stem}-{Path(plan.data).stem}"
+    name = plan.data if plan.data in CATALOGUE else Path(plan.data).expanduser().resolve().stem
+    folder = Path(out) if out is not None else Path("runs") / f"{Path(plan.recipe).stem}-{name}"
     _check_free(folder)
     device = resolve_device(plan.options.device)
     with joined(device) as world:
         device = _own(device, world)
         data = open_data(plan.data, **dataclasses.asdict(plan.data_options), progress=world.first)
         engine = _engine(plan, data, device, world)
-        if world.first:
-            _begin(folder, _config(plan, data, folder))
-        barrier(world)
-        run = Run(folder)
-        run.outcome = Course(run, engine, data, plan).run(plan.config["examples"])
+        config = _config(plan, data, folder)
+        with _alone(folder, world):
+            if world.first:
+                _check_free(folder)
+                write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
+            barrier(world)
+            run = Run(folder)
+            run.outcome = Course(run, engine, data, plan).run(plan.config["examples"])
         return run
 
 
 def resume(
     folder: str | Path, *, examples: int | None = None, minutes: float | None = None, device: str | None = None
 ) -> Run:
-    """Continues a run from its newest whole checkpoint to the examples it was planned for, or to `examples`."""
+    """Continues a run from its newest whole checkpoint to the examples it was planned for, or to `examples`.
+
+    A run that had its examples is measured and reported again. Raises RunError for fewer examples than were seen, for
+    more where the learning rate has fallen to zero, and while another process trains the run.
+    """
     run = Run(Path(folder))
     options = dataclasses.replace(run.plan.options, minutes=minutes, device=device or run.plan.options.device)
     plan = dataclasses.replace(run.plan, options=options)
@@ -96,19 +111,61 @@ def resume(
         where = _own(where, world)
         data = run.data(progress=world.first)
         engine = _engine(plan, data, where, world)
-        if world.first:
-            run.checkpoints.sweep()
-        barrier(world)
-        checkpoint = run.checkpoints.last()
-        if checkpoint is not None:
-            engine.load_state_dict(read(checkpoint))
-        if world.first:
-            for log in ("stats.jsonl", "metrics.jsonl"):
-                runlog.rewind(run.folder / log, engine.clock.seen)
-        barrier(world)
-        goal = examples if examples is not None else plan.config["examples"]
-        run.outcome = Course(run, engine, data, plan).run(goal)
+        planned = plan.config["examples"]
+        goal = planned if examples is None else examples
+        if goal > planned and all(p.lr is not None and p.lr(planned) == 0 for p in engine.game.players.values()):
+            raise RunError(
+                f"the learning rate of this {plan.recipe} run falls to zero at {planned:,} examples, and more would "
+                f"change nothing; train anew with --examples {goal}"
+            )
+        with _alone(run.folder, world):
+            if world.first:
+                run.checkpoints.sweep()
+            barrier(world)
+            checkpoint = run.checkpoints.last()
+            if checkpoint is not None:
+                engine.load_state_dict(read(checkpoint))
+            if examples is not None and examples < engine.clock.seen:
+                raise RunError(
+                    f"{run.folder} has seen {engine.clock.seen:,} examples, got --examples {examples}; ask for more"
+                )
+            if world.first:
+                for log in ("stats.jsonl", "metrics.jsonl"):
+                    runlog.rewind(run.folder / log, engine.clock.seen)
+            barrier(world)
+            run.outcome = Course(run, engine, data, plan).run(goal)
         return run
+
+
+@contextmanager
+def _alone(folder: Path, world: World) -> Iterator[None]:
+    """Makes the folder and holds it: two trainings at once would write over each other's logs and checkpoints.
+
+    The system lets go of it however the process ends. Raises RunError where another holds it, or it can't be made.
+    """
+    if not world.first:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"the run can't be written to {folder} ({error.strerror}); choose another --out") from error
+    if fcntl is None:
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"another process is training in {folder}; wait for it, stop it, or choose another --out"
+            ) from error
+        except OSError:
+            pass  # some network disks have no locks
+        yield
+    finally:
+        os.close(held)
 
 
 def _check_free(folder: Path) -> None:
@@ -122,14 +179,6 @@ def _check_free(folder: Path) -> None:
         raise RunError(f"the run can't be written to {folder}: {nearest} is a file; choose another --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise RunError(f"the run can't be written to {folder}: {nearest} is not writable; choose another --out")
-
-
-def _begin(folder: Path, config: dict[str, Any]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
-    except OSError as error:
-        raise RunError(f"the run can't be written to {folder} ({error.strerror}); choose another --out") from error
 
 
 def _own(device: torch.device, world: World) -> torch.device:
@@ -163,6 +212,7 @@ def _engine(plan: Plan, data: Data, device: torch.device, world: World) -> Engin
 
 def _config(plan: Plan, data: Data, folder: Path) -> dict[str, Any]:
     spec = dataclasses.asdict(data.spec)
+    path = Path(plan.data).expanduser()
     return {
         "pushforward": pushforward.__version__,
         "torch": torch.__version__,
@@ -173,7 +223,7 @@ def _config(plan: Plan, data: Data, folder: Path) -> dict[str, Any]:
         "recipe": plan.recipe if not plan.recipe.endswith(".py") else str(Path(plan.recipe).absolute()),
         "config": plan.config,
         "data": {
-            "name": plan.data if not Path(plan.data).exists() else str(Path(plan.data).absolute()),
+            "name": plan.data if plan.data in CATALOGUE or not path.exists() else str(path.absolute()),
             "options": dataclasses.asdict(plan.data_options),
             "fingerprint": data.fingerprint,
             "spec": spec,
@@ -204,6 +254,8 @@ def _commit() -> str | None:
     here = Path(pushforward.__file__).parent
     try:
         git = ["git", "-C", str(here)]
+        # Installed in a virtual environment, it may lie inside a checkout of something else.
+        subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=True)
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
         changed = subprocess.run([*git, "status", "--porcelain", "--", str(here)], capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):

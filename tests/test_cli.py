@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pushforward import recipes
+from pushforward import commands, recipes
 from pushforward.cli import main
 from pushforward.data.catalogue import CATALOGUE
 from pushforward.metrics.catalogue import METRICS
@@ -53,6 +55,26 @@ def test_train_says_where_to_look(run: Path, capsys: pytest.CaptureFixture[str])
     assert main(["report", str(run)]) == 0
     assert capsys.readouterr().out.strip() == str(run / "report.html")
     assert (run / "report.html").exists()
+
+
+def test_a_run_has_its_own_resolution(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run), "--resolution", "16"]) == 2
+    assert "leave it out" in capsys.readouterr().err
+
+
+def test_one_process_of_several_says_where_to_look_and_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.jsonl").touch()
+    stopped: Any = SimpleNamespace(folder=tmp_path, outcome="stopped")
+    assert commands._tell(stopped, " --examples 9") == 130
+    said = capsys.readouterr()
+    assert str(tmp_path / "metrics.jsonl") in said.out
+    assert said.err.strip().endswith(f"pushforward resume {tmp_path} --examples 9")
+    monkeypatch.setenv("RANK", "1")
+    assert commands._tell(stopped) == 130
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
 
 
 def test_samples_become_a_grid_files_or_arrays(run: Path, tmp_path: Path) -> None:
@@ -112,6 +134,7 @@ def test_evaluate_measures_files_and_arrays_against_data(
         (["sample", "/no/such/run"], 2, "is not a run folder"),
         (["evaluate", "/no/such/run"], 2, "name the real data"),
         (["report", "/no/such/run"], 2, "/no/such/run"),
+        (["sample", "/no/such/run", "--out", "grid.jpg"], 2, "samples are written as .png, .npz or a folder"),
     ],
 )
 def test_a_mistake_gets_one_line_and_status_2(

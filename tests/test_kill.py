@@ -44,7 +44,7 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_weights(tmp_path: Path)
         run = start("resume", str(killed)) if (killed / "config.json").exists() else start(*WORDS, "--out", str(killed))
         while progress(killed) <= before and run.poll() is None:
             time.sleep(0.01)
-        time.sleep(float(rng.uniform(0, 0.8)))
+        time.sleep(float(rng.uniform(0, 2)))
         if run.poll() is not None:
             break
         run.send_signal(signal.SIGKILL)

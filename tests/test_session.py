@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,14 @@ import torch
 import trees
 
 import pushforward as pf
-from pushforward import sampling
+from pushforward import course, evaluation, exhibits, sampling, session
+from pushforward.cli import main
+from pushforward.core.distributed import World
 from pushforward.core.engine import Engine
 from pushforward.core.runlog import rows
-from pushforward.run import Run, RunError, kind_of
+from pushforward.data.catalogue import open_data
+from pushforward.progress import Progress
+from pushforward.run import Plan, Run, RunError, evaluate_samples, kind_of
 
 SMALL: dict[str, Any] = {
     "examples": 3000, "batch": 100, "width": 8, "ticks": 5, "pictures": 2, "checkpoints": 3, "evaluations": 0,
@@ -111,6 +117,165 @@ def test_more_examples_continue_a_finished_run(run: Run, tmp_path: Path) -> None
     assert rows(more.folder / "stats.jsonl")[-1]["seen"] == 3400
 
 
+def test_resume_refuses_fewer_examples_than_were_seen_and_more_where_the_learning_rate_is_zero(
+    run: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="has seen 3,000 examples, got --examples 2999; ask for more"):
+        pf.resume(run.folder, examples=2999)
+    ended = pf.train("wgan-gp", data="ring8", out=tmp_path / "r", **{**SMALL, "examples": 1000, "ticks": 1})
+    with pytest.raises(RunError, match="falls to zero at 1,000 examples"):
+        pf.resume(ended.folder, examples=2000)
+
+
+def test_a_finished_run_that_is_resumed_keeps_its_checkpoints_scores_and_one_line_a_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "SIDE", 100)
+    run = pf.train("gan", data="digits", out=tmp_path / "r", **{**SMALL, "evaluations": 3, "measure": True})
+
+    def state() -> tuple[list[tuple[str, float | None]], list[tuple[int, bool]]]:
+        checkpoints = run.checkpoints
+        lines = [(row["seen"], row["quick"]) for row in rows(run.folder / "metrics.jsonl")]
+        return [(p.name, checkpoints.score(p)) for p in checkpoints.all()], lines
+
+    before = state()
+    assert before[0][-1][1] is not None
+    assert before[1] == [(1000, True), (2000, True), (3000, True), (3000, False)]
+    pf.resume(run.folder)
+    assert state() == before
+
+
+def test_the_best_checkpoint_is_the_best_of_all_evaluations_whenever_others_are_due(tmp_path: Path) -> None:
+    options = {**SMALL, "evaluations": 5, "checkpoints": 2, "keep": 1, "latent": 2}
+    run = pf.train("gan", data="ring8", out=tmp_path / "r", **options)
+    scores = {row["seen"]: row["metrics"]["w2"]["value"] for row in rows(run.folder / "metrics.jsonl")}
+    assert len(scores) == 5
+    best = run.checkpoints.best()
+    assert best is not None
+    assert int(best.name) == min(scores, key=lambda seen: scores[seen])
+
+
+def test_a_run_without_evaluations_says_that_none_is_the_best(run: Run) -> None:
+    with pytest.raises(RunError, match="none is the best; use the last one"):
+        run.sample(2, checkpoint="best")
+
+
+def test_two_processes_do_not_train_into_one_folder(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="this system has no locks on folders")
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    with session._alone(copy, World()), pytest.raises(RunError, match="another process is training in"):
+        pf.resume(copy)
+    pf.resume(copy)
+
+
+def test_ctrl_c_while_a_run_is_measured_stops_at_once(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+
+    def interrupted(self: course.Course) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(course.Course, "conclude", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pf.resume(copy)
+    assert pf.resume(copy).outcome == "finished"
+
+
+def test_ctrl_c_while_training_saves_and_leaves(tmp_path: Path) -> None:
+    original, left = Engine.round, [5]
+
+    def played(engine: Engine) -> None:
+        original(engine)
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "round", played)
+        stopped = pf.train("gan", data="ring8", out=tmp_path / "r", **SMALL)
+    assert stopped.outcome == "stopped"
+    last = stopped.checkpoints.last()
+    assert last is not None
+    assert int(last.name) == 500
+    assert not (tmp_path / "r" / "report.html").exists()
+
+
+def test_data_of_the_catalogue_stay_so_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ring8").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run = pf.train("gan", data="ring8", **{**SMALL, "examples": 500})
+    assert run.folder == Path("runs/gan-ring8")
+    assert run.config["data"]["name"] == "ring8"
+    assert pf.resume(run.folder).outcome == "finished"
+
+
+def test_images_can_be_sampled_when_the_data_are_gone_and_measured_against_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", x=rng.integers(0, 256, (60, 8, 8), np.uint8), y=rng.integers(0, 3, 60))
+    run = pf.train("cgan", data=str(tmp_path / "x.npz"), out=tmp_path / "r", **{**SMALL, "examples": 500})
+    (tmp_path / "x.npz").unlink()
+    assert main(["sample", str(run.folder), "-n", "4"]) == 0
+    assert (run.folder / "samples.png").exists()
+    numbers = run.evaluate("digits")
+    assert "frechet" in numbers
+    assert "accuracy" not in numbers, "its three classes are not the ten of digits"
+    with pytest.raises(ValueError, match="they can't be compared"):
+        run.evaluate("ring8")
+
+
+def test_points_are_measured_in_the_units_of_the_data_they_are_held_against(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "MATCHED", 50)
+    law = open_data("grid25").law
+    assert law is not None
+    points, _ = law.sample(np.random.default_rng(0), 4000)
+    np.save(tmp_path / "points.npy", points)
+    for numbers in (evaluate_samples("grid25", "grid25"), evaluate_samples(str(tmp_path / "points.npy"), "grid25")):
+        assert numbers["modes"].value == 25
+        assert 0.97 < numbers["high_quality"].value < 1
+    run = pf.train("gan", data="grid25", out=tmp_path / "r", **{**SMALL, "examples": 500})
+    # The same points twice: as the law's, which are scaled for networks, and as an array's, which are not.
+    x = run.sample(2000, seed=1)
+    np.save(tmp_path / "own.npy", law.from_model(x.numpy()))
+    of_points = run.evaluate(str(tmp_path / "points.npy"))["frechet"].value
+    expected = evaluate_samples(str(tmp_path / "own.npy"), str(tmp_path / "points.npy"))["frechet"].value
+    assert of_points == pytest.approx(expected, rel=0.1)
+
+
+def test_a_config_of_another_version_is_named(run: Run, tmp_path: Path) -> None:
+    config = json.loads((run.folder / "config.json").read_text())
+    config["run"]["warp"] = 9
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match="does not hold what this version of pushforward writes"):
+        Run(tmp_path)
+
+
+def test_latents_of_one_number_are_interpolated_along_a_line(tmp_path: Path) -> None:
+    run = pf.train("gan", data="digits", out=tmp_path / "r", **{**SMALL, "examples": 500, "latent": 1})
+    assert run.outcome == "finished"
+    assert (run.folder / "exhibits.npz").exists()
+
+
+def test_nearest_neighbours_over_chunks_are_those_of_one_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = open_data("digits")
+    query = data.examples(4, seed=7)["x"]
+    pool = data.examples(1797, seed=0)["x"]
+    order = torch.cdist(query.flatten(1).double(), pool.flatten(1).double()).argsort(1)[:, :5]
+    expected = exhibits.shown(pool[order.flatten()], None).reshape(4, 5, 8, 8, 1)
+    monkeypatch.setattr(exhibits, "CHUNK", 100)
+    assert np.array_equal(exhibits._neighbours(query, data), expected)
+    assert np.array_equal(expected[:, 0], exhibits.shown(query, None))
+
+
 def test_metrics_and_pictures_do_not_change_a_run(run: Run, tmp_path: Path) -> None:
     looked_at = pf.train(
         "dcgan", data="digits", out=tmp_path / "r", **{**SMALL, "evaluations": 3, "pictures": 7, "measure": True}
@@ -172,3 +337,32 @@ def test_the_kind_of_data_is_known_without_opening_them(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.zeros((9, 8, 8), np.uint8))
     kinds = [kind_of(d) for d in ("ring8", "digits", str(tmp_path / "points.npy"), str(tmp_path / "images.npy"))]
     assert kinds == ["points", "images", "points", "images"]
+
+
+def test_the_commit_is_that_of_the_package_not_of_a_checkout_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("there is no git on this machine")
+    package = tmp_path / "site-packages" / "pushforward"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (tmp_path / "theirs").touch()
+    who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for words in (["init", "-q"], ["add", "theirs"], [*who, "commit", "-q", "-m", "theirs"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setattr(pf, "__file__", str(package / "__init__.py"))
+    assert session._commit() is None
+    subprocess.run(["git", "add", "site-packages"], cwd=tmp_path, check=True, capture_output=True)
+    commit = session._commit()
+    assert commit is not None
+    assert commit.endswith("+")
+
+
+def test_brackets_in_the_name_of_the_data_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(Plan("gan", "[red]x[/b]", {}), seen=0, examples=10) as progress:
+        progress.update(5, {"critic/loss": 0.5})
+        progress.end("finished", 10)
+    said = capsys.readouterr().err
+    assert "gan on [red]x[/b]: 5 of 10 examples  critic 0.5" in said
+    assert "gan on [red]x[/b]: finished after 10 examples" in said
