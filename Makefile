@@ -8,7 +8,8 @@ RUN ?= runs/digits
 .PHONY: run test check bench clean
 
 run: $(READY)
-	$(BIN)/pushforward train cgan --data digits --out $(RUN)
+	if [ -e $(RUN)/config.json ]; then $(BIN)/pushforward resume $(RUN); \
+	else $(BIN)/pushforward train cgan --data digits --examples 400000 --out $(RUN); fi
 	@echo "Open $(RUN)/report.html in a browser; pictures are in $(RUN)/samples."
 
 test: $(READY)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+from pushforward.core import runlog
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -55,22 +57,26 @@ ROWS = (
 def carry_out(row: Row, seed: int, runs: Path) -> None:
     """Trains, or continues, one run in a process of its own."""
     folder = row.folder(runs, seed)
-    if finished(folder):
-        return
+    asked = [*shlex.split(row.command), "--seed", str(seed), "--out", str(folder)]
     words = [sys.executable, "-m", "pushforward"]
     if (folder / "config.json").exists():
+        made_by = json.loads((folder / "config.json").read_text(encoding="utf-8"))["command"]
+        if shlex.split(made_by) != asked:
+            raise SystemExit(
+                f"{folder} was made by `{made_by}`, not by `{shlex.join(asked)}`; remove it or name --runs"
+            )
+        if finished(folder):
+            return
         words += ["resume", str(folder)]
     else:
-        train = shlex.split(row.command)[1:]
-        words += [*train, "--seed", str(seed), "--out", str(folder)]
+        words += asked[1:]
     print(shlex.join(words), flush=True)
     subprocess.run(words, check=True)
 
 
 def last(folder: Path) -> dict[str, dict[str, float | None]] | None:
     """The measurements of a finished run, or None."""
-    log = folder / "metrics.jsonl"
-    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    rows = runlog.rows(folder / "metrics.jsonl")
     return rows[-1]["metrics"] if rows and not rows[-1]["quick"] else None
 
 

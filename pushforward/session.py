@@ -11,6 +11,7 @@ print(run.report())                  # runs/digits/report.html
 import dataclasses
 import difflib
 import json
+import math
 import os
 import platform
 import shlex
@@ -186,15 +187,22 @@ def _own(device: torch.device, world: World) -> torch.device:
     return torch.device("cuda", world.local_rank) if device.type == "cuda" else device
 
 
+def _check_numbers(config: Any) -> None:
+    """No recipe has a use for counts below 1, nor for rates, weights and half-lives below 0."""
+    for name, value in dataclasses.asdict(config).items():
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+        if isinstance(value, float) and not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be a number from 0 up, got {value}")
+
+
 def _engine(plan: Plan, data: Data, device: torch.device, world: World) -> Engine:
     torch.set_flush_denormal(True)  # a convolution on denormal numbers is a hundred times slower
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
     module, options = recipes.load(plan.recipe), plan.options
     config = module.Config(**plan.config)
-    for name in ("examples", "batch"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
+    _check_numbers(config)
     with torch_seeded("build", options.seed):
         game = module.build(config, data.spec)
     return Engine(

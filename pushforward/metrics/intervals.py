@@ -29,7 +29,9 @@ def wilson(hits: int, n: int) -> Interval:
     p, z2 = hits / n, Z * Z
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z / (1 + z2 / n) * float(np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)))
-    return Interval(p, float(np.sqrt(p * (1 - p) / n)), max(middle - half, 0.0), min(middle + half, 1.0))
+    # At the ends the bound is the end itself; rounding would leave 1e-20 there.
+    low, high = (0.0 if hits == 0 else middle - half), (1.0 if hits == n else middle + half)
+    return Interval(p, float(np.sqrt(p * (1 - p) / n)), low, high)
 
 
 def mean_interval(values: NDArray[np.float64] | list[float]) -> Interval:
