@@ -86,7 +86,7 @@ def start(plan: Plan, out: str | Path | None = None) -> Run:
         data = open_data(plan.data, **dataclasses.asdict(plan.data_options), progress=world.first)
         engine = _engine(plan, data, device, world)
         config = _config(plan, data, folder)
-        with _alone(folder, world):
+        with _alone(folder, world), _fast_arithmetic():
             if world.first:
                 _check_free(folder)
                 write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
@@ -119,7 +119,7 @@ def resume(
                 f"the learning rate of this {plan.recipe} run falls to zero at {planned:,} examples, and more would "
                 f"change nothing; train anew with --examples {goal}"
             )
-        with _alone(run.folder, world):
+        with _alone(run.folder, world), _fast_arithmetic():
             if world.first:
                 run.checkpoints.sweep()
             barrier(world)
@@ -187,6 +187,22 @@ def _own(device: torch.device, world: World) -> torch.device:
     return torch.device("cuda", world.local_rank) if device.type == "cuda" else device
 
 
+@contextmanager
+def _fast_arithmetic() -> Iterator[None]:
+    """Denormal numbers are flushed, with which convolutions are a hundred times slower, and CUDA may use TF32.
+
+    Both are settings of the whole process: outside they are as before (denormals: as torch starts).
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_float32_matmul_precision(before)
+
+
 def _check_numbers(config: Any) -> None:
     """No recipe has a use for counts below 1, nor for rates, weights and half-lives below 0."""
     for name, value in dataclasses.asdict(config).items():
@@ -197,9 +213,6 @@ def _check_numbers(config: Any) -> None:
 
 
 def _engine(plan: Plan, data: Data, device: torch.device, world: World) -> Engine:
-    torch.set_flush_denormal(True)  # a convolution on denormal numbers is a hundred times slower
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32
     module, options = recipes.load(plan.recipe), plan.options
     config = module.Config(**plan.config)
     _check_numbers(config)

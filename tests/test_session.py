@@ -368,3 +368,10 @@ def test_brackets_in_the_name_of_the_data_are_shown_as_they_are(capsys: pytest.C
     said = capsys.readouterr().err
     assert "gan on [red]x[/b]: 5 of 10 examples  critic 0.5" in said
     assert "gan on [red]x[/b]: finished after 10 examples" in said
+
+
+def test_training_leaves_the_processes_arithmetic_as_it_was(run: Run) -> None:
+    smallest = torch.tensor(1e-45)
+    assert run.outcome == "finished"
+    assert float(smallest * 1.0) > 0
+    assert torch.get_float32_matmul_precision() == "highest"
