@@ -19,7 +19,7 @@ from pushforward.evaluation import Evaluator
 from pushforward.progress import Progress
 from pushforward.run import Plan, Run, measure
 
-PICTURED = 64
+PICTURED = {"images": 64, "points": 1000}
 
 
 class Course:
@@ -36,8 +36,9 @@ class Course:
         self.scored = self.saved
         """Examples seen at the last quick evaluation, and its score."""
         game = engine.game
-        self.latents = sampling.latents(PICTURED, game.latent, plan.options.seed)
-        self.classes = None if game.classes is None else sampling.classes_in_turn(PICTURED, game.classes)
+        n = PICTURED[data.spec.kind]
+        self.latents = sampling.latents(n, game.latent, plan.options.seed)
+        self.classes = None if game.classes is None else sampling.classes_in_turn(n, game.classes)
         rows = runlog.rows(run.folder / "stats.jsonl")
         self.seconds_before = rows[-1]["seconds"] if rows else 0.0
 
