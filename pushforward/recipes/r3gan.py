@@ -62,8 +62,8 @@ class Config:
 PRESETS = {
     "images": Config(),
     "points": Config(
-        examples=6_000_000, batch=256, latent=2, width=64, blocks=2, lr=1e-3, lr_end=5e-5, gamma=0.1,
-        gamma_end=1e-3, penalty_every=1, beta2=0.99, ema=100_000,
+        examples=9_000_000, batch=256, latent=2, width=64, blocks=2, lr=1e-3, lr_end=1e-5, gamma=0.1,
+        gamma_end=1e-3, penalty_every=1, settle=0.4, beta2=0.99, ema=300_000,
     ),
     "cifar10": Config(
         examples=20_000_000, batch=512, width=768, full=32, blocks=2, lr=2e-4, lr_end=5e-5, gamma=0.05,
