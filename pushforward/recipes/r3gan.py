@@ -33,8 +33,8 @@ class Config:
     """Channels of every stage (CIFAR-10 in the paper: 768), or numbers in the vectors between blocks for points."""
     full: int = 4
     """Largest side that has all channels; they halve with each doubling beyond (the paper: 32)."""
-    blocks: int = 1
-    """Residual blocks a stage (the paper: 2), or in all for points."""
+    blocks: int = 2
+    """Residual blocks a stage (two in the paper), or in all for points."""
     group: int = 16
     """Channels in a group of the 3×3 convolutions."""
     conditional: bool = False
@@ -43,9 +43,9 @@ class Config:
     """Learning rate of both players at the start."""
     lr_end: float = 1e-4
     """Learning rate at the end."""
-    gamma: float = 0.3
+    gamma: float = 1.0
     """Weight γ of R1 and R2 at the start; each enters as γ/2."""
-    gamma_end: float = 0.05
+    gamma_end: float = 0.3
     """Weight γ at the end."""
     penalty_every: int = 4
     """Take the penalties every so many rounds, with so many times the weight (lazily; the paper: 1)."""
@@ -62,11 +62,11 @@ class Config:
 PRESETS = {
     "images": Config(),
     "points": Config(
-        examples=9_000_000, batch=256, latent=2, width=64, blocks=2, lr=1e-3, lr_end=1e-5, gamma=0.1,
-        gamma_end=1e-3, penalty_every=1, settle=0.4, beta2=0.99, ema=300_000,
+        examples=6_000_000, batch=256, latent=2, width=64, lr=1e-3, lr_end=1e-5, gamma=0.1, gamma_end=0.01,
+        penalty_every=1, settle=0.4, beta2=0.99, ema=100_000,
     ),
     "cifar10": Config(
-        examples=20_000_000, batch=512, width=768, full=32, blocks=2, lr=2e-4, lr_end=5e-5, gamma=0.05,
+        examples=20_000_000, batch=512, width=768, full=32, lr=2e-4, lr_end=5e-5, gamma=0.05,
         gamma_end=0.005, penalty_every=1, settle=1.0, ema=500_000,
     ),
 }  # fmt: skip

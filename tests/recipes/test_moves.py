@@ -211,7 +211,7 @@ def test_adams_decays_are_the_configurations(name):
 @pytest.mark.parametrize(("side", "widths"), [(4, [32]), (8, [32, 32]), (32, [32, 32, 16, 8])])
 def test_r3gans_channels_halve_beyond_the_largest_full_side_and_never_fall_below_a_group(side, widths):
     spec = DataSpec("squares", "images", (3, side, side))
-    game = recipes.load("r3gan").build(recipes.load("r3gan").Config(width=32, full=8, group=8), spec)
+    game = recipes.load("r3gan").build(recipes.load("r3gan").Config(width=32, full=8, group=8, blocks=1), spec)
     G, D = nets(game)
     assert [m.third.weight.shape[0] for m in G.modules() if hasattr(m, "third")] == widths
     assert [m.third.weight.shape[0] for m in D.modules() if hasattr(m, "third")] == widths[::-1]
