@@ -42,15 +42,15 @@ class Row:
 ROWS = (
     Row("grid25", "gan"),
     Row("grid25", "r3gan"),
-    Row("stacked-digits", "r3gan", "--examples 1000000"),
+    Row("stacked-digits", "r3gan", "--examples 1200000 --gamma-end 1 --ema 50000"),
     Row("digits", "dcgan"),
     Row("digits", "cgan", "--examples 400000"),
     Row("digits", "wgan-gp", "--examples 600000"),
-    Row("digits", "r3gan", "--examples 400000"),
+    Row("digits", "r3gan", "--examples 300000"),
     Row("glyphs", "dcgan", "--examples 150000 --evaluations 4"),
     Row("glyphs", "cgan", "--examples 150000 --evaluations 4"),
     Row("glyphs", "wgan-gp", "--width 16 --examples 150000 --evaluations 4"),
-    Row("glyphs", "r3gan", "--examples 80000 --evaluations 4"),
+    Row("glyphs", "r3gan", "--blocks 1 --examples 60000 --evaluations 4"),
 )
 
 
