@@ -11,6 +11,7 @@ from pushforward.data.source import ArrayData, StreamData
 from pushforward.data.spec import DataSpec
 from pushforward.evaluation import Evaluator, evaluate
 from pushforward.metrics.catalogue import METRICS
+from pushforward.metrics.intervals import mean_interval
 
 SHARES = {"precision", "recall", "precision_pixels", "recall_pixels"}
 
@@ -148,6 +149,20 @@ def test_a_perfect_mixture_scores_its_floors_and_one_mode_is_found_out(cache):
     far = ((law.centres - law.centres[0]) ** 2).sum(1).mean()
     assert collapsed["w2"].value ** 2 == pytest.approx(far, rel=0.1)
     assert collapsed["w2"].floor == perfect["w2"].floor
+
+
+def test_w2_is_the_mean_over_all_pairs_and_its_interval_counts_each_part_of_the_fakes_once(cache, monkeypatch):
+    monkeypatch.setattr(evaluation, "PAIRS", 6)
+    found = []
+    exact = evaluation.wasserstein2_exact
+    monkeypatch.setattr(evaluation, "wasserstein2_exact", lambda x, y: found.append(exact(x, y)) or found[-1])
+    data = open_data("ring8")
+    scores = Evaluator(data, n=50, cache=cache)(data.examples(149, 3)["x"])
+    values = np.array(found[:6])
+    expected = mean_interval([values[::2].mean(), values[1::2].mean()])  # 149 fakes are two parts of 50
+    assert (scores["w2"].value, scores["w2"].low) == pytest.approx((values.mean(), expected.low))
+    assert len(found) == 12
+    assert scores["w2"].floor == pytest.approx(np.mean(found[6:]))
 
 
 def test_a_curve_has_quality_and_transport_but_no_modes(cache):
