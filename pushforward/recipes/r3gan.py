@@ -1,8 +1,8 @@
 """R3GAN: relativistic pairing with R1 and R2 on modern residual networks. Huang et al. 2025, arXiv:2501.05441.
 
 Learning rate, penalty and Adam's β₂ follow half a cosine each, and all of it in float32 in the critic's move.
-Differs from the paper: no augmentation; on images, sizes for small machines and lazy penalties (`--preset cifar10` for
-the paper's CIFAR-10); on points, the same residual blocks made of linear layers.
+Differs from the paper: no augmentation; on images, sizes for small machines, lazy penalties and a constant γ
+(`--preset cifar10` for the paper's CIFAR-10); on points, the same residual blocks made of linear layers.
 """
 
 from collections.abc import Iterator
@@ -45,8 +45,8 @@ class Config:
     """Learning rate at the end."""
     gamma: float = 1.0
     """Weight γ of R1 and R2 at the start; each enters as γ/2."""
-    gamma_end: float = 0.3
-    """Weight γ at the end."""
+    gamma_end: float = 1.0
+    """Weight γ at the end (in the paper it falls tenfold)."""
     penalty_every: int = 4
     """Take the penalties every so many rounds, with so many times the weight (lazily; the paper: 1)."""
     beta2: float = 0.9
@@ -55,7 +55,7 @@ class Config:
     """Adam's β₂ at the end."""
     settle: float = 0.5
     """Share of the run after which γ and β₂ have reached their ends; the learning rate takes the whole run."""
-    ema: float = 20_000
+    ema: float = 50_000
     """Half-life of the generator's average, in examples."""
 
 
