@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pushforward.report import Run, Series, page, read_run, tiles, write_report
-from pushforward.report.figures import downsample, groups, scalar_figure, smooth, wants_log
+from pushforward.report.figures import downsample, groups, metric_figure, scalar_figure, smooth, wants_log
 from pushforward.report.points import as_points, cloud, frame_of, surface_figure
 from pushforward.report.sections import beside, evolution, interpolations, neighbours, surface
 from pushforward.report.text import duration, embed, number
@@ -199,6 +199,24 @@ def test_a_run_that_did_not_reach_its_end_says_how_far_it_came(tmp_path: Path):
     _logs(run, 50)
     (run / "metrics.jsonl").unlink()
     assert "3,200 of 6,400" in _written(run).text
+
+
+def test_values_on_more_samples_are_points_apart_from_the_curve_and_have_their_own_floor(tmp_path: Path):
+    run = _image_run(tmp_path / "run")
+    rows = [(1, 4.0, 1.0, 100), (2, 3.0, 1.0, 100), (2, 1.5, 0.5, 500)]
+    lines = [
+        {"seen": s, "metrics": {"frechet": {"value": v, "low": v - 1, "high": v + 2, "floor": f, "n": n}}}
+        for s, v, f, n in rows
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    *_, curve, floor, point, own = metric_figure(read_run(run), "frechet")["data"]
+    assert (curve["name"], list(curve["x"]), list(curve["y"])) == ("value", [1, 2], [4, 3])
+    assert (floor["name"], list(floor["y"])) == ("floor", [1, 1, 1])
+    assert (point["name"], point["mode"], list(point["y"])) == ("on 500 samples", "markers", [1.5])
+    assert (point["error_y"]["array"], point["error_y"]["arrayminus"]) == ([2], [1])
+    assert (own["mode"], list(own["y"])) == ("markers", [0.5])
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:2]))
+    assert [trace["name"] for trace in metric_figure(read_run(run), "frechet")["data"][2:]] == ["value", "floor"]
 
 
 def test_text_from_files_is_shown_and_never_run(tmp_path: Path):

@@ -103,10 +103,42 @@ def speed_figure(run: Run) -> Figure | None:
 
 
 def metric_figure(run: Run, name: str) -> Figure:
-    """A metric with its interval as a band and its floor dashed."""
-    value, low, high, floor = (run.metric(name, field) for field in ("value", "low", "high", "floor"))
+    """A metric with its interval as a band and its floor dashed; apart from them, what was measured on more samples.
+
+    Many metrics depend on the number of samples, so that values at different numbers are no one curve.
+    """
+    fields = {field: run.metric(name, field) for field in ("value", "low", "high", "floor")}
+    n = run.metric(name, "n").value
+    most = n[np.isfinite(n)].max(initial=0)
+    apart = (n == most) & bool((n < most).any())
+    layout = _layout(wants_log(np.concatenate([fields["value"].value, fields["floor"].value]), 20.0))
+    curve, point = ({field: _where(s, which) for field, s in fields.items()} for which in (~apart, apart))
+    traces = _metric_curve(**curve)
+    if apart.any():
+        label = f"on {int(most):,} samples"
+        traces.append(_metric_points(point["value"], point["low"], point["high"], label, "@c0", "diamond"))
+        if np.isfinite(point["floor"].value).any():
+            none = Series(point["floor"].seen, np.full(len(point["floor"].seen), np.nan))
+            traces.append(_metric_points(point["floor"], none, none, "its floor", "@soft", "diamond-open"))
+    return {"data": traces, "layout": layout}
+
+
+def _where(series: Series, which: np.ndarray) -> Series:
+    return Series(series.seen[which], series.value[which])
+
+
+def _metric_points(value: Series, low: Series, high: Series, label: str, colour: str, symbol: str) -> Figure:
+    """Values that no line joins, with their intervals as bars."""
+    marker = {"size": 9, "color": colour, "symbol": symbol}
+    figure = {**_line(value, label, colour, 2, True), "mode": "markers", "marker": marker}
+    if np.isfinite(low.value).all() and np.isfinite(high.value).all():
+        up, down = (high.value - value.value).tolist(), (value.value - low.value).tolist()
+        figure["error_y"] = {"type": "data", "array": up, "arrayminus": down, "color": colour}
+    return figure
+
+
+def _metric_curve(value: Series, low: Series, high: Series, floor: Series) -> list[Figure]:
     banded = np.isfinite(low.value) & np.isfinite(high.value)
-    layout = _layout(wants_log(np.concatenate([value.value, floor.value]), 20.0))
     traces = []
     if banded.sum() > 1:
         edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
@@ -123,7 +155,7 @@ def metric_figure(run: Run, name: str) -> Figure:
         x, y = [0, *floor.seen.tolist()], [float(floor.value[0]), *floor.value.tolist()]
         dashed = _line(Series(np.array(x), np.array(y)), "floor", "@soft", 1.5, True)
         traces.append({**dashed, "line": {"color": "@soft", "width": 1.5, "dash": "dash"}})
-    return {"data": traces, "layout": layout}
+    return traces
 
 
 def plot(figure: Figure, title: str, description: str, remarks: list[str] | None = None, tall: bool = False) -> str:
