@@ -50,7 +50,7 @@ ROWS = (
     Row("glyphs", "dcgan", "--examples 300000 --lr 5e-4"),
     Row("glyphs", "cgan", "--examples 300000 --lr 5e-4"),
     Row("glyphs", "wgan-gp", "--width 16 --examples 150000 --evaluations 4"),
-    Row("glyphs", "r3gan", "--blocks 1 --examples 200000 --evaluations 4"),
+    Row("glyphs", "r3gan", "--blocks 1 --examples 60000 --evaluations 4"),
 )
 
 
