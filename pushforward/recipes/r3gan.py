@@ -18,7 +18,7 @@ from pushforward.data.spec import DataSpec
 from pushforward.networks import r3gan as networks
 from pushforward.networks.stages import doublings
 from pushforward.objectives.adversarial import relativistic
-from pushforward.objectives.penalties import input_gradient, twice_differentiable
+from pushforward.objectives.penalties import input_gradient, lazy, twice_differentiable
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,12 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         batch = next(batches)
         given = {"x": batch["x"], **({"y": batch["y"]} if classes else {})}
         n = len(batch["x"])
-        if clock.round % cfg.penalty_every == 0:
-            weight = torch.full((n,), cfg.penalty_every * gamma(clock.seen), device=clock.device)
-            yield Move("critic", critic, {**given, "z": clock.normal(n, cfg.latent), "gamma": weight})
-        else:
+        weight = lazy(gamma(clock.seen), cfg.penalty_every, clock.round)
+        if weight is None:
             yield Move("critic", unpenalised, {**given, "z": clock.normal(n, cfg.latent)})
+        else:
+            weights = torch.full((n,), weight, device=clock.device)
+            yield Move("critic", critic, {**given, "z": clock.normal(n, cfg.latent), "gamma": weights})
         yield Move("generator", generator, {**given, "z": clock.normal(n, cfg.latent)})
 
     beta2 = cosine(cfg.beta2, cfg.beta2_end, settled)
