@@ -23,7 +23,8 @@ class EMA:
         self.half_life, self.ramp = half_life, ramp
         self.nets = copy.deepcopy(nets).eval().requires_grad_(False)
         self.seen = 0
-        self._of: tuple[int, int] = (0, 0)
+        self._of: nn.ModuleDict | None = None
+        self._first: tuple[dict[str, Tensor | None], str, Tensor] | None = None
         self._pairs: tuple[Any, Any, list[Tensor], list[Tensor]] | None = None
 
     def decay(self, seen: int) -> float:
@@ -43,12 +44,13 @@ class EMA:
 
     def _matched(self, nets: nn.ModuleDict) -> tuple[Any, Any, list[Tensor], list[Tensor]]:
         """Averages, parameters, copies, buffers; walking over the modules each time would cost more than averaging."""
-        first = next(nets.buffers(), None)
         # Other networks, or these on another device, where their buffers are new ones.
-        if self._pairs is None or self._of != (id(nets), id(first)):
+        moved = self._first is not None and self._first[0][self._first[1]] is not self._first[2]
+        if self._pairs is None or self._of is not nets or moved:
             own = self.nets
-            self._of = (id(nets), id(first))
             self._pairs = (list(own.parameters()), list(nets.parameters()), list(own.buffers()), list(nets.buffers()))
+            held = [(m._buffers, name, b) for m in nets.modules() for name, b in m._buffers.items() if b is not None]
+            self._of, self._first = nets, held[0] if held else None
         return self._pairs
 
     def state_dict(self) -> dict[str, Any]:
