@@ -24,7 +24,7 @@ from pushforward.metrics.intervals import Interval, mean_interval, wilson
 from pushforward.metrics.manifold import Manifold, compare, manifold
 from pushforward.metrics.modes import high_quality, kl_to_uniform, modes
 from pushforward.metrics.moments import Gaussian, gaussian
-from pushforward.metrics.transport import wasserstein2_exact
+from pushforward.objectives.transport import exact_wasserstein
 
 SIDE = 5_000  # examples a side, at most
 QUICK_SIDE = 1_000
@@ -147,7 +147,7 @@ class Evaluator:
         reals = self._real_points("w2", pairs * size).reshape(pairs, size, -1)
         parts = [points[i * size : (i + 1) * size] for i in range(min(pairs, len(points) // size))]
         # Where the fakes are too few, each part meets several reals; only the parts are independent then.
-        values = [wasserstein2_exact(parts[i % len(parts)], real) for i, real in enumerate(reals)]
+        values = [exact_wasserstein(parts[i % len(parts)], real) for i, real in enumerate(reals)]
         if len(parts) > 1:
             values = [float(np.mean(values[i :: len(parts)])) for i in range(len(parts))]
         floor = self._remembered(f"w2-{pairs}", size, lambda: self._w2_floor(reals))
@@ -161,7 +161,7 @@ class Evaluator:
 
     def _w2_floor(self, reals: NDArray[np.float64]) -> float:
         others = self._real_points("w2 floor", len(reals) * reals.shape[1]).reshape(reals.shape)
-        return float(np.mean([wasserstein2_exact(other, real) for other, real in zip(others, reals, strict=True)]))
+        return float(np.mean([exact_wasserstein(other, real) for other, real in zip(others, reals, strict=True)]))
 
     def _images(self, fakes: Tensor, asked: Tensor | None, quick: bool) -> dict[str, Measurement]:
         levels = torch.cat([_levels(part) for part in fakes.split(CHUNK)])

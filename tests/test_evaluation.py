@@ -154,8 +154,8 @@ def test_a_perfect_mixture_scores_its_floors_and_one_mode_is_found_out(cache):
 def test_w2_is_the_mean_over_all_pairs_and_its_interval_counts_each_part_of_the_fakes_once(cache, monkeypatch):
     monkeypatch.setattr(evaluation, "PAIRS", 6)
     found = []
-    exact = evaluation.wasserstein2_exact
-    monkeypatch.setattr(evaluation, "wasserstein2_exact", lambda x, y: found.append(exact(x, y)) or found[-1])
+    exact = evaluation.exact_wasserstein
+    monkeypatch.setattr(evaluation, "exact_wasserstein", lambda x, y: found.append(exact(x, y)) or found[-1])
     data = open_data("ring8")
     scores = Evaluator(data, n=50, cache=cache)(data.examples(149, 3)["x"])
     values = np.array(found[:6])
