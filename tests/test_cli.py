@@ -126,7 +126,11 @@ def test_evaluate_measures_files_and_arrays_against_data(
         (["train", "dcgan", "--data", "digits", "--widht", "3"], 2, "Unrecognized options: --widht"),
         (["train", "dcgan", "--data", "digits", "--width", "many"], 2, "--width"),
         (["train", "dcgan"], 2, "--data"),
-        (["train", "dcgan", "--data", "ring8"], 2, "recipes that do: cgan, gan, r3gan, wgan-gp"),
+        (
+            ["train", "dcgan", "--data", "ring8"],
+            2,
+            "recipes that do: cgan, fgan, gan, gmmn, lsgan, mmd-gan, r3gan, sngan",
+        ),
         (["train", "dcgan", "--data", "/no/such/folder"], 2, "/no/such/folder"),
         (["train", "dcgan", "--data", "digits", "--preset", "papr"], 2, "has no preset 'papr'"),
         (["train", "dcgan", "--data", "digits", "--out", "/proc/none/run"], 2, "/proc"),

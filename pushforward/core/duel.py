@@ -1,12 +1,12 @@
 """Games of two: a critic and a generator in alternating moves. What most adversarial recipes share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 
 from pushforward.core.ema import EMA
 from pushforward.core.game import Batch, Clock, Move, Play, Player
@@ -31,27 +31,32 @@ def two_players(
     D: nn.Module,
     *,
     lr: float | tuple[float, float],
-    betas: tuple[float, float],
+    betas: tuple[float, float] = (0.9, 0.999),
     ema: float | None,
+    optimizer: Callable[[Iterable[nn.Parameter], float], Optimizer] | None = None,
+    project: Callable[[nn.ModuleDict], None] | None = None,
     lr_schedule: Schedule | None = None,
     betas_schedule: Callable[[int], tuple[float, float]] | None = None,
 ) -> dict[str, Player]:
-    """`critic` (network D) and `generator` (network G), each with a fused Adam.
+    """`critic` (network D) and `generator` (network G), each with a fused Adam of `betas`, or an optimizer of its own.
 
     lr: of both, or (critic's, generator's); lr_schedule: of both, over `lr`; ema: half-life of the generator's average
-    in examples, or None.
+    in examples, or None. optimizer: (parameters, rate) -> what moves them, in place of Adam; project: applied to the
+    critic's networks after each of its steps.
     """
     if isinstance(lr, tuple) and lr_schedule is not None:
         raise ValueError(f"one schedule can't set two learning rates, got {lr}; give one rate, or no schedule")
     rates = lr if isinstance(lr, tuple) else (lr, lr)
+    make = optimizer or (lambda parameters, rate: Adam(parameters, lr=rate, betas=betas, fused=True))
 
     def player(name: str, net: nn.Module, rate: float, half_life: float | None) -> Player:
         nets = nn.ModuleDict({name: net})
-        optimizer = Adam(nets.parameters(), lr=rate, betas=betas, fused=True)
         average = None if half_life is None else EMA(nets, half_life)
-        return Player(nets, optimizer, lr_schedule, betas_schedule, ema=average)
+        return Player(nets, make(nets.parameters(), rate), lr_schedule, betas_schedule, ema=average)
 
-    return {"critic": player("D", D, rates[0], None), "generator": player("G", G, rates[1], ema)}
+    players = {"critic": player("D", D, rates[0], None), "generator": player("G", G, rates[1], ema)}
+    players["critic"].project = project
+    return players
 
 
 def alternate(

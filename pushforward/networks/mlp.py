@@ -58,14 +58,23 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """x: [B, *shape] (and y: [B]) -> logits [B]; `depth` hidden layers of `width` units, leaky ReLU between."""
+    """x: [B, *shape] (and y: [B]) -> logits [B]; `depth` hidden layers of `width` units, leaky ReLU between.
+
+    outputs: where more than 1, features [B, outputs] in place of logits.
+    """
 
     def __init__(
-        self, shape: tuple[int, ...], width: int = 128, depth: int = 3, classes: int = 0, slope: float = 0.2
+        self,
+        shape: tuple[int, ...],
+        width: int = 128,
+        depth: int = 3,
+        classes: int = 0,
+        slope: float = 0.2,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.classes = classes
-        self.layers = _stack([math.prod(shape) + classes, *[width] * depth, 1], slope)
+        self.layers = _stack([math.prod(shape) + classes, *[width] * depth, outputs], slope)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.layers(with_class(x.flatten(1), y, self.classes)).squeeze(1)

@@ -100,14 +100,17 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images [B, C, R, R] -> logits [B]: halvings to 8×8 (8×8 images to 4×4), two flat blocks, a mean over the map."""
+    """Images [B, C, R, R] -> logits [B]: halvings to 8×8 (8×8 images to 4×4), two flat blocks, a mean over the map.
 
-    def __init__(self, shape: tuple[int, ...], width: int = 128) -> None:
+    outputs: where more than 1, features [B, outputs] in place of logits.
+    """
+
+    def __init__(self, shape: tuple[int, ...], width: int = 128, outputs: int = 1) -> None:
         super().__init__()
         halvings = max(1, doublings(shape) - 1)
         downs = [DownBlock(shape[0] if i == 0 else width, width, first=i == 0) for i in range(halvings)]
         self.blocks = nn.Sequential(*downs, FlatBlock(width), FlatBlock(width))
-        self.last = nn.Linear(width, 1)
+        self.last = nn.Linear(width, outputs)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.last(rectify(self.blocks(x)).mean((2, 3))).squeeze(1)

@@ -139,11 +139,11 @@ def interpolations(run: Run) -> Section:
 
 
 def surface(run: Run) -> Section | None:
-    """What the critic thinks of every place in the plane; none for data that are not points."""
-    if _kind(run) != "points":
+    """What the critic thinks of every place in the plane; none for data that are not points, or without a critic."""
+    logits = run.exhibits.get("surface")
+    if _kind(run) != "points" or (logits is None and run.exhibits):
         return None
     title = "The critic's surface"
-    logits = run.exhibits.get("surface")
     if (
         logits is None
         or logits.dtype.kind != "f"
