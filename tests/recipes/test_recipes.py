@@ -109,7 +109,7 @@ def test_builds_trains_moves_every_player_samples_and_resumes_bit_for_bit(name, 
     still = {key for key in before if torch.equal(before[key], after[key])}
     # The singular vectors of a layer with one input or output are always 1.
     still -= {key for key in still if key.endswith(("weight.0.u", "weight.0.v")) and before[key].numel() == 1}
-    # Only differences of outputs count for these critics (the hinge's too, within it), so the last bias has no gradient.
+    # Only differences of outputs count for these critics (within the hinge too), so the last bias has no gradient.
     assert still <= {"critic/D.last.bias", "critic/D.layers.6.bias", "critic/D.layers.4.bias"}, still
     assert not still or name in ("wgan", "wgan-gp", "sngan", "mmd-gan")
     assert all(v.isfinite().all() for v in after.values())
