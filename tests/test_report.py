@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pushforward.report import Run, Series, page, read_run, tiles, write_report
+from pushforward.report import Run, Series, document, read_run, tiles, write_report
 from pushforward.report.figures import downsample, groups, metric_figure, scalar_figure, smooth, wants_log
 from pushforward.report.points import as_points, cloud, frame_of, surface_figure
 from pushforward.report.sections import beside, evolution, interpolations, neighbours, surface
@@ -181,7 +181,7 @@ def test_nothing_is_fetched_and_only_the_two_scripts_of_the_page_may_run(tmp_pat
     for script in seen.scripts:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
-    assert "http" not in "".join(page.STYLE.split()) + page.SCRIPT
+    assert "http" not in "".join(document.STYLE.split()) + document.SCRIPT
 
 
 def test_the_page_says_what_was_run_and_how_well(tmp_path: Path):

@@ -1,14 +1,12 @@
 """Curves as plotly figures: plain dicts whose colours are names such as `@c0`, which the page gives its theme's."""
 
-from typing import Any
-
 import numpy as np
 
+from pushforward.report.charts import Figure, axes
 from pushforward.report.run import Run, Series
-from pushforward.report.text import embed, escape, number
+from pushforward.report.text import escape, number
 
 POINTS = 1500
-Figure = dict[str, Any]
 
 
 def downsample(series: Series, limit: int = POINTS) -> Series:
@@ -158,16 +156,6 @@ def _metric_curve(value: Series, low: Series, high: Series, floor: Series) -> li
     return traces
 
 
-def plot(figure: Figure, title: str, description: str, remarks: list[str] | None = None, tall: bool = False) -> str:
-    """The chart's place in the page, with its data; `description` is what a screen reader says."""
-    notes = "".join(f"<p class='remark'>{escape(remark)}</p>" for remark in remarks or [])
-    kind = "plot tall" if tall else "plot"
-    return (
-        f"<figure class='chart'><figcaption>{escape(title)}</figcaption>"
-        f"<div class='{kind}' role='img' aria-label='{escape(description)}'>{embed(figure)}</div>{notes}</figure>"
-    )
-
-
 def last_values(run: Run, members: dict[str, str]) -> str:
     """`critic 0.69, generator 0.71`: the last of each scalar, for those who can't see its curve."""
     return ", ".join(f"{label} {number(float(run.series(name).value[-1]))}" for label, name in members.items())
@@ -196,20 +184,10 @@ def _line(series: Series, label: str, colour: str, width: float, legend: bool) -
 
 
 def _layout(log: bool) -> Figure:
-    axis = {"gridcolor": "@line", "linecolor": "@line", "zerolinecolor": "@line", "automargin": True}
-    return {
-        "margin": {"l": 44, "r": 10, "t": 28, "b": 36},
-        "hovermode": "x unified",
-        "xaxis": {
-            **axis,
-            "rangemode": "tozero",
-            "tickformat": "~s",
-            "hoverformat": ",d",
-            "title": {"text": "examples seen", "standoff": 8},
-        },
-        "yaxis": {**axis, "type": "log" if log else "linear", **({"tickformat": "~g"} if log else {})},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
-    }
+    layout = axes("examples seen", ylog=log)
+    layout["hovermode"] = "x unified"
+    layout["xaxis"] |= {"rangemode": "tozero", "tickformat": "~s", "hoverformat": ",d"}
+    return layout
 
 
 def _robust(values: np.ndarray) -> list[float] | None:

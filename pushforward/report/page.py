@@ -1,19 +1,16 @@
 """The page: what was run, how good it is, how it went; one file that asks for nothing from anywhere."""
 
-import base64
-import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pushforward.report import figures, sections
+from pushforward.report.charts import plot
+from pushforward.report.document import Section, document, facts, nothing, reproduce, write_whole
 from pushforward.report.run import Run, read_run
-from pushforward.report.script import SCRIPT
-from pushforward.report.sections import Section, nothing, table
-from pushforward.report.style import STYLE
-from pushforward.report.text import count, duration, escape, number
+from pushforward.report.sections import table
+from pushforward.report.text import count, duration, escape, number, spaced
 
 
 def write_report(run: Path) -> Path:
@@ -21,42 +18,13 @@ def write_report(run: Path) -> Path:
 
     Files that are missing or cut short leave a sentence in their place. Raises ValueError for a folder that is no run.
     """
-    # Bytes: a platform's line ends would change the scripts, and their hashes would no longer allow them.
-    page = render(read_run(run)).encode("utf-8", "replace")
-    path, beside = run / "report.html", run / ".report.html.part"
-    try:
-        beside.write_bytes(page)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
+    return write_whole(run / "report.html", render(read_run(run)))
 
 
 def render(run: Run) -> str:
     """The whole page."""
-    from plotly.offline import get_plotlyjs
-
-    plotly = get_plotlyjs()
     parts = [part(run) for part in _PARTS]
-    shown = [part for part in parts if part is not None]
-    links = "".join(f"<a href='#{part.id}'>{part.id.capitalize()}</a>" for part in shown)
-    body = "".join(f"<section id='{part.id}'><h2>{part.title}</h2>{part.html}</section>" for part in shown)
-    title = escape(title_of(run))
-    # Only these two scripts may run, and nothing may be fetched, whatever else finds its way into the page.
-    policy = (
-        f"default-src 'none'; script-src {_hash(plotly)} {_hash(SCRIPT)}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-    return (
-        "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        "<meta name='color-scheme' content='light dark'>"
-        f"<title>{title} · pushforward</title><style>{STYLE}</style></head><body>"
-        f"<header>{_header(run, title)}</header><nav aria-label='Sections'>{links}</nav><main>"
-        f"<noscript><p class='nothing'>The charts of this page need JavaScript.</p></noscript>{body}</main>"
-        f"<script>{plotly}</script><script>{SCRIPT}</script></body></html>\n"
-    )
+    return document(title_of(run), _header(run), [part for part in parts if part is not None])
 
 
 def title_of(run: Run) -> str:
@@ -90,7 +58,7 @@ def metrics(run: Run) -> Section:
         sound = np.isfinite(value)
         told = f"from {number(float(value[0]))} to {number(float(value[-1]))}" if sound.any() else "never finite"
         description = f"{name} over examples seen, {told}, with its interval and its floor"
-        charts.append(figures.plot(figures.metric_figure(run, name), spaced(name), description))
+        charts.append(plot(figures.metric_figure(run, name), spaced(name), description))
     body = f"<div class='charts'>{''.join(charts)}</div>" if charts else nothing("No metrics were measured yet.")
     return Section("metrics", "Metrics as it trained", body)
 
@@ -105,10 +73,10 @@ def training(run: Run) -> Section:
         palette = {label: colours.get(label, "@c2") for label in members}
         figure, remarks = figures.scalar_figure(run, members, palette)
         description = f"{title} over examples seen; last: {figures.last_values(run, members)}"
-        charts.append(figures.plot(figure, spaced(title), description, remarks))
+        charts.append(plot(figure, spaced(title), description, remarks))
     speed = figures.speed_figure(run)
     if speed:
-        charts.append(figures.plot(speed, "speed", "Examples a second over examples seen"))
+        charts.append(plot(speed, "speed", "Examples a second over examples seen"))
     if not charts:
         body = nothing("Nothing was logged yet: stats.jsonl is missing or has no whole line.")
     else:
@@ -130,11 +98,6 @@ def settings(run: Run) -> Section:
     return Section("settings", "Settings", f"<div class='settings'>{body}</div>")
 
 
-def spaced(name: str) -> str:
-    """`high_quality` as `high quality`."""
-    return name.replace("_", " ")
-
-
 _PARTS = (
     numbers,
     sections.evolution,
@@ -148,14 +111,10 @@ _PARTS = (
 )
 
 
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode('utf-8')).digest()).decode('ascii')}'"
-
-
-def _header(run: Run, title: str) -> str:
+def _header(run: Run) -> str:
     config, asked = run.config, table(run.config, "run")
     spec = table(table(config, "data"), "spec")
-    facts = {
+    known = {
         "Seed": asked.get("seed"),
         "Examples": _progress(run.seen, asked.get("examples")),
         "Example size": " × ".join(str(n) for n in spec["shape"]) if isinstance(spec.get("shape"), list) else None,
@@ -167,16 +126,9 @@ def _header(run: Run, title: str) -> str:
         "pushforward": config.get("pushforward"),
         "torch": config.get("torch"),
     }
-    items = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items() if v is not None)
     command = config.get("command")
-    again = nothing("The command that made this run is not in its config.json.")
-    if command:
-        again = (
-            "<div class='command'><p id='again'>Reproduce it</p><div>"
-            f"<pre tabindex='0' aria-labelledby='again'><code>{escape(command)}</code></pre>"
-            "<button type='button' class='copy' aria-live='polite'>Copy</button></div></div>"
-        )
-    return f"<p class='kicker'>pushforward run</p><h1>{title}</h1><dl class='facts'>{items}</dl>{again}"
+    again = reproduce(command) if command else nothing("The command that made this run is not in its config.json.")
+    return f"<p class='kicker'>pushforward run</p><h1>{escape(title_of(run))}</h1>{facts(known)}{again}"
 
 
 def _progress(seen: int, asked: Any) -> str:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from pushforward.pictures import around
-from pushforward.report.figures import Figure
+from pushforward.report.charts import DIVERGING, Extent, Figure, dots, plane
 from pushforward.report.text import embed, escape
 from pushforward.report.tiles import player
 
-Extent = tuple[float, float, float, float]
 MOST = 4000
 """Points of one cloud that are drawn."""
 SURFACE = 120
@@ -71,9 +70,9 @@ def neighbours_figure(query: np.ndarray, neighbours: np.ndarray, real: np.ndarra
     gaps = np.full((*neighbours.shape[:2], 1, 2), np.nan)
     joined = np.concatenate([ends, gaps], axis=2).reshape(-1, 2)
     line = {"mode": "lines", "line": {"color": "@soft", "width": 1}, "hoverinfo": "skip", "showlegend": False}
-    samples = _dots(query, "samples", "@c1", 9)
+    samples = dots(query, "samples", "@c1", 9)
     samples["marker"]["symbol"] = "x"
-    near = _dots(neighbours.reshape(-1, 2), "nearest training examples", "@c0", 6)
+    near = dots(neighbours.reshape(-1, 2), "nearest training examples", "@c0", 6)
     return _plane([*_backdrop(real), {"type": "scatter", **_xy(joined), **line}, near, samples], extent)
 
 
@@ -106,7 +105,7 @@ def surface_figure(surface: np.ndarray, extent: Extent, real: np.ndarray | None,
         "z": z,
         "zmin": low,
         "zmax": high,
-        "colorscale": [[0, "#6f4a9b"], [0.25, "#ab94c4"], [0.5, "#ece7df"], [0.75, "#e3b377"], [1, "#c4711d"]],
+        "colorscale": DIVERGING,
         "contours": {"coloring": "heatmap"},
         "line": {"width": 0.6, "color": "rgba(40,40,45,0.35)"},
         "ncontours": 18,
@@ -115,11 +114,11 @@ def surface_figure(surface: np.ndarray, extent: Extent, real: np.ndarray | None,
     }
     traces = [contour]
     if real is not None:
-        traces.append(_dots(real[:1500], "real", "rgba(20,22,26,0.75)", 4))
+        traces.append(dots(real[:1500], "real", "rgba(20,22,26,0.75)", 4))
     if fake is not None:
-        dots = _dots(fake[:1500], "generated", "rgba(255,255,255,0.95)", 5)
-        dots["marker"]["line"] = {"color": "rgba(20,22,26,0.9)", "width": 0.8}
-        traces.append(dots)
+        white = dots(fake[:1500], "generated", "rgba(255,255,255,0.95)", 5)
+        white["marker"]["line"] = {"color": "rgba(20,22,26,0.9)", "width": 0.8}
+        traces.append(white)
     return _plane(traces, extent)
 
 
@@ -128,24 +127,8 @@ def _xy(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _backdrop(real: np.ndarray | None) -> list[Figure]:
-    return [] if real is None else [_dots(real[:1000], "real", "@soft/0.3", 4)]
-
-
-def _dots(points: np.ndarray, name: str, colour: str, size: float) -> Figure:
-    marker = {"color": colour, "size": size}
-    return {"type": "scatter", "mode": "markers", **_xy(points), "name": name, "marker": marker, "hoverinfo": "skip"}
+    return [] if real is None else [dots(real[:1000], "real", "@soft/0.3", 4)]
 
 
 def _plane(traces: list[Figure], extent: Extent) -> Figure:
-    axis = {"gridcolor": "@line", "linecolor": "@line", "zerolinecolor": "@line", "automargin": True}
-    legend = {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom", "itemsizing": "constant"}
-    across = {"range": list(extent[:2]), "constrain": "domain"}
-    upward = {"range": list(extent[2:]), "scaleanchor": "x", "constrain": "domain"}
-    layout = {
-        "margin": {"l": 36, "r": 10, "t": 28, "b": 30},
-        "hovermode": "closest",
-        "xaxis": {**axis, **across},
-        "yaxis": {**axis, **upward},
-        "legend": legend,
-    }
-    return {"data": traces, "layout": layout}
+    return {"data": traces, "layout": plane(extent)}

@@ -1,28 +1,14 @@
 """The parts of the page that show what the model makes. Each says in one sentence when the run has nothing for it."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pushforward.report import points, tiles
-from pushforward.report.figures import plot
+from pushforward.report.charts import plot
+from pushforward.report.document import Section, nothing
 from pushforward.report.run import Run, arrays
 from pushforward.report.text import count, escape
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading of the page and what stands under it. html: markup whose text is escaped already."""
-
-    id: str
-    title: str
-    html: str
-
-
-def nothing(sentence: str) -> str:
-    """Said in place of a section's content."""
-    return f"<p class='nothing'>{escape(sentence)}</p>"
 
 
 def table(config: dict[str, Any], name: str) -> dict[str, Any]:

@@ -66,6 +66,8 @@ section { padding: 44px 0 8px; scroll-margin-top: 40px; }
 .plot { height: 290px; overflow: hidden; }
 .plot.tall { height: min(620px, 100vw); }
 .chart:has(.tall) { max-width: 640px; }
+.charts .chart:has(.tall) { max-width: none; }
+.charts .plot.tall { height: 430px; }
 .tiles { display: grid; grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); gap: clamp(3px, 0.7vw, 7px);
   max-width: calc(var(--columns) * 100px); }
 .tile { min-width: 0; text-align: center; }
@@ -85,6 +87,18 @@ section { padding: 44px 0 8px; scroll-margin-top: 40px; }
 .panel canvas, .stage canvas { display: block; width: 100%; height: 100%; }
 .rows { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 14px 44px; }
 .rows .tile:first-child img { outline: 2px solid var(--c1); outline-offset: 1px; }
+.claim { font: 1.2rem/1.55 var(--serif); max-width: 62ch; margin: 0 0 28px; }
+.formula { margin: 0 0 18px; padding: 2px 0 2px 18px; border-left: 3px solid var(--line); font: 1.1rem/1.6 var(--serif);
+  max-width: none; overflow-x: auto; white-space: pre-wrap; }
+.verdicts { width: 100%; border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+.verdicts th { color: var(--soft); font-size: 0.8rem; font-weight: 400; text-align: left; }
+.verdicts th, .verdicts td { padding: 8px 14px 8px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+.verdicts .figure { text-align: right; white-space: nowrap; }
+.verdicts small { display: block; color: var(--soft); }
+.verdicts .yes { color: var(--c2); } .verdicts .no { color: var(--accent); font-weight: 600; }
+.wide { grid-column: 1 / -1; }
+.scroll { overflow-x: auto; }
+.sources { padding-bottom: 72px; font-size: 0.9rem; color: var(--soft); }
 .settings { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 230px), 1fr)); gap: 26px 36px;
   padding-bottom: 72px; }
 .settings dl { margin: 0; font-size: 0.875rem; }

@@ -26,6 +26,11 @@ def number(value: float, digits: int = 4) -> str:
     return text.replace("-", "−") if "e" not in text else text
 
 
+def spaced(name: str) -> str:
+    """`high_quality` as `high quality`."""
+    return name.replace("_", " ")
+
+
 def count(n: int, noun: str) -> str:
     """`1 example`, `2,000 examples`."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
