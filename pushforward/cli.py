@@ -15,7 +15,8 @@ usage: pushforward COMMAND …
   sample RUN              draw samples: a grid, files, or an .npz
   evaluate WHAT [REAL]    measure a run, a folder of images or an .npz against real data
   report RUN              write the run's report.html again
-  list                    recipes, data and metrics, with a line each
+  lab NAME                an experiment in which the theory is seen to hold: a page of plots and numbers
+  list                    recipes, data, metrics and experiments, with a line each
 
   pushforward COMMAND --help     the options of a command (pushforward train RECIPE --help: a recipe's too)
   pushforward --version
@@ -26,7 +27,7 @@ examples:
   pushforward sample runs/dcgan-digits -n 100 --out samples.npz
 """
 
-COMMANDS = ("train", "resume", "sample", "evaluate", "report", "list")
+COMMANDS = ("train", "resume", "sample", "evaluate", "report", "lab", "list")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

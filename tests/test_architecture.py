@@ -18,11 +18,12 @@ MAY_IMPORT = {
     "metrics": set(),
     "data": set(),
     "networks": {"layers"},
-    "recipes": {"core", "data", "layers", "networks", "objectives"},
+    "recipes": {"core", "data", "layers", "networks", "objectives", "shelf"},
     "report": {"pictures"},
+    "lab": {"core", "data", "estimation", "layers", "metrics", "networks", "objectives", "report", "shelf"},
     "doctor": {"pictures"},
 }
-LEAVES = {"pictures"}
+LEAVES = {"pictures", "shelf"}
 SEEDING = "pushforward.core.seeding"
 FORBIDDEN_NAMES = {"utils", "util", "base", "registry", "constants", "types", "helpers", "misc", "common"}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

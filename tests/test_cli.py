@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pushforward import commands, recipes
+from pushforward import commands, lab, recipes
 from pushforward.cli import main
 from pushforward.data.catalogue import CATALOGUE
 from pushforward.metrics.catalogue import METRICS
 
+KINDS = ("recipe", "data", "metric", "lab")
 SMALL = ["--examples", "2000", "--batch", "100", "--width", "8", "--ticks", "4", "--pictures", "2"]
 SMALL += ["--checkpoints", "2", "--evaluations", "0", "--no-measure"]
 
@@ -46,8 +47,8 @@ def test_list_imports_no_torch_and_names_everything() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
     listed = json.loads(done.stdout)
-    names = {kind: [row["name"] for row in listed if row["kind"] == kind] for kind in ("recipe", "data", "metric")}
-    assert names == {"recipe": recipes.names(), "data": [*CATALOGUE], "metric": [*METRICS]}
+    names = {kind: [row["name"] for row in listed if row["kind"] == kind] for kind in KINDS}
+    assert names == {"recipe": recipes.names(), "data": [*CATALOGUE], "metric": [*METRICS], "lab": lab.names()}
     assert all(row["summary"] for row in listed)
 
 
