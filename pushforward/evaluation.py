@@ -37,7 +37,7 @@ POINTS = 20_000  # points of the plane looked at for modes and quality
 STACKED = 26_000  # images looked at for the thousand modes of three digits
 MATCHED, QUICK_MATCHED = 2_000, 500  # points a side of one exact matching
 PAIRS, QUICK_PAIRS = 40, 2  # one W2 of 2,000 points of grid25 varies by 13 %: by chance, its modes are uneven
-SCORES = 1  # version of what is remembered on disk
+SCORES = 2  # version of what is remembered on disk
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,12 @@ def exact_wasserstein(
 def transport_plan(x: Points, y: Points, p: float = 2.0, *, a: Points | None = None, b: Points | None = None) -> Plan:
     """A cheapest way to move the sample x [N, D] onto the sample y [M, D], p >= 1; masses a [N], b [M] or equal ones.
 
-    Exact up to rounding, in float64: a matching where N = M without masses (2 to 3 s for 5,000 Gaussian points, under
-    250 MiB), the monotone plan where D = 1, and else POT's network simplex (five matrices [N, M] of memory;
-    `pip install "pushforward[transport]"`). The plan's marginals are checked, and the simplex's duals prove its cost:
-    one that stopped early is an error. Masses are scaled to add up to 1.
-    Raises ValueError for other shapes, values that are not finite, p < 1 or masses that are no masses; ImportError
-    without POT where it is needed; RuntimeError where no optimum is reached.
+    Exact up to rounding, in float64: a matching where N = M without masses (2 to 6 s for 5,000 points, Gaussian or in
+    clusters, under 250 MiB), the monotone plan where D = 1, and else POT's network simplex on the matrix of costs (five
+    matrices [N, M] of memory). The plan's marginals are checked, and duals prove its cost: a solver that stopped early
+    is an error. Masses are scaled to add up to 1.
+    Raises ValueError for other shapes, values that are not finite, p < 1 or masses that are no masses; RuntimeError
+    where no optimum is reached.
     Peyré & Cuturi 2019, arXiv:1803.00567, Section 3; Bonneel et al. 2011, ACM Trans. Graph. 30, p. 158.
     """
     u, v = _points(x, "x"), _points(y, "y")
@@ -231,13 +231,8 @@ def _simplex(
     x: Floats, y: Floats, p: float, a: Floats, b: Floats
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], Floats]:
     """POT's network simplex, whose answer counts when its duals prove it."""
-    try:
-        import ot
-    except ImportError:
-        raise ImportError(
-            "transport between unequal or weighted samples needs POT, which is not installed; "
-            'pip install "pushforward[transport]", or give as many points on both sides'
-        ) from None
+    import ot  # takes a second
+
     own, other = np.flatnonzero(a), np.flatnonzero(b)  # points without mass have no duals
     a, b = a[own], b[other]
     costs = np.asarray(cdist(x[own], y[other]), np.float64)

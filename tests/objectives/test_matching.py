@@ -32,6 +32,16 @@ def samples(kind: str, n: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+def ring(n: int, sigma: float, even: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Both samples have 8 modes at radius 2; x's are as often as y's, or as 1 to 8."""
+    rng = np.random.default_rng(seed)
+    angles = np.arange(8) * np.pi / 4
+    centres = 2 * np.stack([np.cos(angles), np.sin(angles)], 1)
+    shares = None if even else np.arange(1, 9) / 36
+    x, y = (centres[rng.choice(8, n, p=p)] + sigma * rng.standard_normal((n, 2)) for p in (shares, None))
+    return x, y
+
+
 def costs(x: np.ndarray, y: np.ndarray, p: float) -> np.ndarray:
     return np.asarray(cdist(x, y)) ** p
 
@@ -70,10 +80,49 @@ def test_few_points_agree_with_every_matching():
         assert matrix[np.arange(6), cheapest_matching(x, y, p)].sum() == pytest.approx(least, rel=1e-12)
 
 
-@pytest.mark.parametrize("limit", [0, 16])
-def test_when_the_graph_takes_too_long_the_dense_solver_ends_with_the_same_optimum(monkeypatch, limit):
+@pytest.mark.parametrize("n", [600, 1001])
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize(("sigma", "even"), [(0.02, True), (0.02, False), (0.2, True), (0.2, False)])
+def test_clusters_even_or_not_have_the_optimum_of_two_other_solvers_without_the_matrix(monkeypatch, n, p, sigma, even):
+    monkeypatch.setattr(matching, "_dense", None)
+    x, y = ring(n, sigma, even)
+    columns = cheapest_matching(x, y, p)
+    assert sorted(columns) == list(range(n))
+    matrix = costs(x, y, p)
+    own = matrix[np.arange(n), columns].mean()
+    weights = np.full(n, 1 / n)
+    theirs, log = ot.emd2(weights, weights, matrix, numItermax=10**9, log=True)
+    assert log["warning"] is None
+    assert own == pytest.approx(float(theirs), rel=1e-9)
+    assert own == pytest.approx(matrix[linear_sum_assignment(matrix)].mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+@pytest.mark.parametrize("p", [1, 2])
+def test_the_matching_does_not_depend_on_the_unit_of_length(p, scale):
+    x, y = ring(600, 0.02, False)
+    matrix = costs(x, y, p)
+    best = matrix[linear_sum_assignment(matrix)].sum()
+    found = matrix[np.arange(600), cheapest_matching(scale * x, scale * y, p)].sum()
+    assert found == pytest.approx(best, rel=1e-11)
+
+
+def test_points_that_coincide_and_costs_that_tie_are_matched_at_no_more_than_the_optimum():
+    rng = np.random.default_rng(1)
+    grid = np.stack(np.meshgrid(np.arange(26.0), np.arange(26.0)), -1).reshape(-1, 2)
+    doubled = np.repeat(rng.standard_normal((338, 2)), 2, axis=0)
+    for x, y in ((grid, rng.permutation(grid) + 1), (doubled, rng.permutation(doubled)), (doubled, grid)):
+        matrix = costs(x, y, 2)
+        weights = np.full(676, 1 / 676)
+        best = float(ot.emd2(weights, weights, matrix, numItermax=10**9))
+        found = matrix[np.arange(676), cheapest_matching(x, y)].mean()
+        assert found == pytest.approx(best, rel=1e-9, abs=1e-12 * matrix.max())
+
+
+@pytest.mark.parametrize(("name", "value"), [("ROUNDS", 0), ("ROUNDS", 2), ("DENSITY", 1), ("PIVOTS", 3)])
+def test_when_the_graphs_do_not_do_the_dense_solver_ends_with_the_same_optimum(monkeypatch, name, value):
     monkeypatch.setattr(matching, "SMALL", 20)
-    monkeypatch.setattr(matching, "LIMIT", limit)
+    monkeypatch.setattr(matching, name, value)
     dense = []
     finish = matching._dense
     monkeypatch.setattr(matching, "_dense", lambda *given: dense.append(1) or finish(*given))
@@ -84,8 +133,27 @@ def test_when_the_graph_takes_too_long_the_dense_solver_ends_with_the_same_optim
     assert dense == [1]
 
 
+def test_a_solver_whose_duals_are_wrong_proves_nothing(monkeypatch):
+    solve = ot.emd
+
+    def wrong(a, b, graph, **options):
+        plan, log = solve(a, b, graph, **options)
+        return plan, log | {"v": log["v"] + 1e-6 * np.arange(len(b))}
+
+    monkeypatch.setattr(ot, "emd", wrong)
+    monkeypatch.setattr(matching, "ROUNDS", 5)
+    dense = []
+    finish = matching._dense
+    monkeypatch.setattr(matching, "_dense", lambda *given: dense.append(1) or finish(*given))
+    x, y = ring(600, 0.2, False)
+    matrix = costs(x, y, 2)
+    found = matrix[np.arange(600), cheapest_matching(x, y)].sum()
+    assert found == pytest.approx(matrix[linear_sum_assignment(matrix)].sum(), rel=1e-11)
+    assert dense == [1]
+
+
 @pytest.mark.parametrize("p", [1, 2])
-@pytest.mark.parametrize("d", [2, 64])
+@pytest.mark.parametrize("d", [2, 64, 700])
 def test_gaussian_samples_never_need_the_matrix_of_all_costs(monkeypatch, d, p):
     monkeypatch.setattr(matching, "SMALL", 100)
     monkeypatch.setattr(matching, "_dense", None)

@@ -121,14 +121,6 @@ def test_a_solver_that_is_wrong_in_silence_is_an_error(monkeypatch, fault):
         transport_plan(normal(30, 2), normal(20, 2, seed=1))
 
 
-def test_without_pot_unequal_samples_say_what_to_install_and_equal_ones_go_on(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ot", None)
-    with pytest.raises(ImportError, match=r'pip install "pushforward\[transport\]"'):
-        transport_plan(normal(5, 2), normal(4, 2))
-    assert exact_wasserstein(normal(5, 2), normal(5, 2)) == 0
-    assert exact_wasserstein(normal(5, 1), normal(4, 1)) > 0
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([1.0, 2.0, 3.0]), st.integers(1, 3))
 def test_it_is_a_metric_between_samples_and_grows_with_p(seed, p, d):
