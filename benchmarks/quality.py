@@ -3,6 +3,7 @@
     python benchmarks/quality.py                          # everything in docs/results.md
     python benchmarks/quality.py --only grid25            # one data set
     python benchmarks/quality.py --table                  # the table again, from runs that are there
+    python benchmarks/quality.py --of objectives          # every objective at equal cost, in docs/objectives.md
 
 A run that is there and finished is not trained again; one that was cut off is continued. Each row's command, with
 `--seed S`, repeats its runs.
@@ -10,6 +11,7 @@ A run that is there and finished is not trained again; one that was cut off is c
 
 import argparse
 import json
+import math
 import shlex
 import subprocess
 import sys
@@ -31,12 +33,20 @@ class Row:
     options: str = ""
     seeds: tuple[int, ...] = (0, 1, 2)
 
+    divergence: str = ""
+
     @property
     def command(self) -> str:
-        return f"pushforward train {self.recipe} --data {self.data} {self.options}".strip()
+        chosen = f"--divergence '{self.divergence}'" if self.divergence else ""
+        return " ".join(f"pushforward train {self.recipe} --data {self.data} {chosen} {self.options}".split())
+
+    @property
+    def name(self) -> str:
+        """How the row is called: the recipe, and f-GAN's divergence."""
+        return f"{self.recipe} {self.divergence}".strip()
 
     def folder(self, runs: Path, seed: int) -> Path:
-        return runs / f"{self.data}-{self.recipe}-{seed}"
+        return runs / f"{self.data}-{self.name.replace(' ', '-')}-{seed}"
 
 
 ROWS = (
@@ -52,6 +62,38 @@ ROWS = (
     Row("glyphs", "wgan-gp", "--width 16 --examples 150000 --evaluations 4"),
     Row("glyphs", "r3gan", "--blocks 1 --examples 60000 --evaluations 4"),
 )
+
+DIVERGENCES = (
+    "kl",
+    "reverse_kl",
+    "jeffreys",
+    "jensen_shannon",
+    "gan",
+    "weighted_jensen_shannon(0.1)",
+    "squared_hellinger",
+    "alpha(1.5)",
+    "pearson",
+    "neyman",
+    "total_variation",
+)
+# Examples that take about as long on one core: 45 s for points, 60 s for images.
+EQUAL = {
+    "points": {"wgan": 1_800_000, "mmd-gan": 290_000, "gmmn": 460_000, "r3gan": 600_000},
+    "digits": {"wgan": 420_000, "wgan-gp": 94_000, "mmd-gan": 80_000, "gmmn": 900_000, "r3gan": 36_000},
+}
+OTHERS = {"points": 1_300_000, "digits": 265_000}
+COMPARED = ("lsgan", "wgan", "wgan-gp", "mmd-gan", "gmmn", "r3gan")
+
+
+def compared() -> tuple[Row, ...]:
+    """Every objective on every kind of data, all at about the same cost."""
+    rows = []
+    for data in ("ring8", "grid25", "digits"):
+        kind = "digits" if data == "digits" else "points"
+        for recipe, divergence in [*(("fgan", d) for d in DIVERGENCES), *((r, "") for r in COMPARED)]:
+            examples = EQUAL[kind].get(recipe, OTHERS[kind])
+            rows.append(Row(data, recipe, f"--examples {examples} --evaluations 1", divergence=divergence))
+    return tuple(rows)
 
 
 def carry_out(row: Row, seed: int, runs: Path) -> None:
@@ -130,22 +172,61 @@ def table(runs: Path, rows: tuple[Row, ...]) -> str:
     return "\n".join(parts)
 
 
+def wide(runs: Path, rows: tuple[Row, ...]) -> str:
+    """Markdown: one table, a row for each objective, with the main numbers on each data set beside each other."""
+    shown = [
+        (data, metric)
+        for data in dict.fromkeys(row.data for row in rows)
+        for metric in (("frechet",) if data == "digits" else ("modes", "high_quality", "w2"))
+    ]
+    names = {"frechet": "Fréchet", "modes": "modes", "high_quality": "high quality", "w2": "W2"}
+    heads = ["objective", *(f"{data} {names[metric]}" for data, metric in shown)]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name in dict.fromkeys(row.name for row in rows):
+        cells = []
+        for data, metric in shown:
+            row = next(r for r in rows if (r.name, r.data) == (name, data))
+            found = [m for s in row.seeds if (m := last(row.folder(runs, s))) and metric in m]
+            missing = f" ({len(found)} of {len(row.seeds)} seeds)" if len(found) < len(row.seeds) else ""
+            cells.append(brief(metric, found) + missing if found else "")
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    lines += ["", "```", *(row.command + " --seed S" for row in rows), "```", ""]
+    return "\n".join(lines)
+
+
+def brief(metric: str, runs: list[dict[str, dict[str, float | None]]]) -> str:
+    """mean ± standard deviation: multiples of the floor for Fréchet distances and W2, per cent for high quality."""
+    values = [float(run[metric]["value"] or 0.0) for run in runs]
+    if metric in ("frechet", "w2"):
+        floors = [float(run[metric]["floor"] or math.nan) for run in runs]
+        return f"{spread([v / f for v, f in zip(values, floors, strict=True)])} ×"
+    if metric == "modes":
+        return ", ".join(f"{v:.0f}" for v in values)
+    return f"{spread([100 * v for v in values])} %"
+
+
+TABLES = {"results": (ROWS, table), "objectives": (compared(), wide)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quality", help="where the run folders are")
     parser.add_argument("--only", nargs="*", default=[], help="data sets or recipes to keep")
+    parser.add_argument("--of", choices=TABLES, default="results", help="which table")
     parser.add_argument("--part", default="0/1", help="i/k: every k-th run from the i-th, for k processes side by side")
     parser.add_argument("--table", action="store_true", help="print the table of what is there and train nothing")
     parser.add_argument("--out", type=Path, help="write the table to this file, between its two marks")
     asked = parser.parse_args()
-    rows = tuple(r for r in ROWS if not asked.only or r.data in asked.only or r.recipe in asked.only)
+    every, layout = TABLES[asked.of]
+    rows = tuple(r for r in every if not asked.only or r.data in asked.only or r.recipe in asked.only)
     if not asked.table:
         part, parts = (int(n) for n in asked.part.split("/"))
-        jobs = [(row, seed) for row in rows for seed in row.seeds]
+        # All rows of one seed before the next: a table cut short still compares like with like.
+        jobs = [(row, seed) for seed in (0, 1, 2) for row in rows if seed in row.seeds]
         for i, (row, seed) in enumerate(jobs):
             if i % parts == part:
                 carry_out(row, seed, asked.runs)
-    text = table(asked.runs, rows)
+    text = layout(asked.runs, rows)
     if asked.out:
         mark = "<!-- quality -->"
         before, _, after = asked.out.read_text().partition(mark)
