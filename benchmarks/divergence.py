@@ -1,7 +1,8 @@
-"""How near do divergences estimated from samples alone come? Pairs of Gaussians, where the exact values are known.
+"""How near do divergences estimated from samples alone come? Pairs of laws, where the exact values are known.
 
 For each pair and seed one set of critics is trained by cross-fitting and read by four divergences. Exact values: closed
-forms; for Jensen–Shannon the bound at the exact ratio on four million points, within 0.2 %. `gap` is what the learned
+forms for Gaussians; for Jensen–Shannon, and where P has several bumps, the bound at the exact ratio on four million
+points, within 0.2 % (reverse KL of bumps: 0.4 %). `gap` is what the learned
 ratio costs: the mean estimate less that of the exact ratio on the same samples. `sampling` is the error (one standard
 deviation, a seed) that the exact ratio has: no regular estimator that knows nothing of the laws has less.
 
@@ -18,7 +19,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
 
 from pushforward.core.seeding import seed_of, torch_seeded
 from pushforward.estimation import HeldOut, gaussian_hellinger, gaussian_kl, held_out
@@ -36,9 +44,35 @@ class Pair:
     mean: Tensor
     covariance: Tensor
 
-    def laws(self) -> tuple[MultivariateNormal, MultivariateNormal]:
-        here = MultivariateNormal(self.mean, self.covariance)
-        return here, MultivariateNormal(torch.zeros_like(self.mean), torch.eye(len(self.mean), dtype=torch.float64))
+    def laws(self) -> tuple[Distribution, Distribution]:
+        return MultivariateNormal(self.mean, self.covariance), standard(len(self.mean))
+
+
+@dataclass(frozen=True)
+class Bumps:
+    """P = Gaussians of deviation `spread` and equal weights on a circle (±radius on a line) against Q = N(0, I).
+
+    No quadratic form holds its log ratio.
+    """
+
+    d: int
+    count: int
+    radius: float
+    spread: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.d}-D: {self.count} bumps of {self.spread:g} at {self.radius:g}"
+
+    def laws(self) -> tuple[Distribution, Distribution]:
+        turn = torch.arange(self.count, dtype=torch.float64) * (2 * math.pi / self.count)
+        places = self.radius * torch.stack([turn.cos(), turn.sin()], 1)[:, : self.d]
+        one = Independent(Normal(places, torch.full_like(places, self.spread)), 1)
+        return MixtureSameFamily(Categorical(torch.ones(self.count, dtype=torch.float64)), one), standard(self.d)
+
+
+def standard(d: int) -> MultivariateNormal:
+    return MultivariateNormal(torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64))
 
 
 @dataclass(frozen=True)
@@ -82,10 +116,14 @@ PAIRS = (
     moved(2, 1.4, variances=(0.8, 1.1), correlation=0.1),
     moved(10, 1.4),
     moved(10, 1.2, variances=(0.8, 1.2), correlation=0.02),
+    Bumps(1, 2, 1.2, 0.5),
+    Bumps(2, 5, 1.5, 0.6),
 )
 
 
-def exact(pair: Pair, divergence: Divergence, known: HeldOut) -> float:
+def exact(pair: Pair | Bumps, divergence: Divergence, known: HeldOut) -> float:
+    if isinstance(pair, Bumps):
+        return known.bound(divergence).value
     p = pair.mean, pair.covariance
     q = torch.zeros_like(pair.mean), torch.eye(len(pair.mean), dtype=torch.float64)
     if divergence is kl:
@@ -95,7 +133,7 @@ def exact(pair: Pair, divergence: Divergence, known: HeldOut) -> float:
     return gaussian_hellinger(*p, *q) if divergence is squared_hellinger else known.bound(divergence).value
 
 
-def log_ratios(pair: Pair, points: int) -> HeldOut:
+def log_ratios(pair: Pair | Bumps, points: int) -> HeldOut:
     """The exact log ratio at many points of either law, drawn in parts to spare memory."""
     P, Q = pair.laws()
     with torch_seeded("benchmark", "exact", pair.name):
@@ -106,7 +144,7 @@ def log_ratios(pair: Pair, points: int) -> HeldOut:
     return HeldOut(real, fake)
 
 
-def measure(pair: Pair, samples: int, seeds: int) -> list[Row]:
+def measure(pair: Pair | Bumps, samples: int, seeds: int) -> list[Row]:
     P, Q = pair.laws()
     known = log_ratios(pair, POINTS)
     found, given = [], []
