@@ -76,12 +76,12 @@ DIVERGENCES = (
     "neyman",
     "total_variation",
 )
-# Examples that take about as long on one core: 45 s for points, 60 s for images.
+# Examples that take about as long on one core: 30 s for points, a minute for images.
 EQUAL = {
-    "points": {"wgan": 1_800_000, "mmd-gan": 290_000, "gmmn": 460_000, "r3gan": 600_000},
+    "points": {"wgan": 1_200_000, "mmd-gan": 190_000, "gmmn": 310_000, "r3gan": 400_000},
     "digits": {"wgan": 420_000, "wgan-gp": 94_000, "mmd-gan": 80_000, "gmmn": 900_000, "r3gan": 36_000},
 }
-OTHERS = {"points": 1_300_000, "digits": 265_000}
+OTHERS = {"points": 870_000, "digits": 265_000}
 COMPARED = ("lsgan", "wgan", "wgan-gp", "mmd-gan", "gmmn", "r3gan")
 
 
