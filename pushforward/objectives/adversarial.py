@@ -74,8 +74,8 @@ def least_squares_to(a: float, b: float, c: float) -> Adversarial:
     """½E[(D(x) − b)²] + ½E[(D(G(z)) − a)²] against ½E[(D(G(z)) − c)²].
 
     a, b: what the critic should say of fakes and of real examples; c: what the generator wants it to say of fakes.
-    With b − c = 1 and b − a = 2 and the best critic, the generator minimises half of Pearson's χ²(p + q ‖ 2q), less
-    a term that it can't change. Mao et al. 2017, arXiv:1611.04076, Eq. 2.
+    With b − c = 1 and b − a = 2 and the best critic, the generator minimises ½∫(p − q)²/(p + q), half of Pearson's χ²
+    of 2q and p + q, less a term that it can't change. Mao et al. 2017, arXiv:1611.04076, Eq. 2 and Section 3.2.1.
     """
     if a == b:
         raise ValueError(f"real and fake need different targets, got {a} for both; use 0 and 1, or -1 and 1")
@@ -139,11 +139,11 @@ pearson = least_squares_to(-1, 1, 0)
 relativistic = Adversarial(
     lambda real, fake: _paired(real, fake), lambda real, fake: _paired(fake, _given(real)), relative=True
 )
-"""softplus(fake − real) on pairs. Jolicoeur-Martineau 2018, arXiv:1807.00734; arXiv:2501.05441, Eq. 2."""
+"""softplus(fake − real) on pairs. Jolicoeur-Martineau 2018, arXiv:1807.00734 (RSGAN); arXiv:2501.05441, Eq. 2."""
 
 relativistic_average = _averaged(_logistic_critic)
 """−log σ(real − mean fake) − log(1 − σ(fake − mean real)), real and fake exchanged for the generator. The means are
-the batch's own (a micro-batch's, where batches are cut). Jolicoeur-Martineau 2018, arXiv:1807.00734."""
+the batch's own (a micro-batch's, where batches are cut). Jolicoeur-Martineau 2018, arXiv:1807.00734 (RaSGAN)."""
 
 relativistic_average_squares = _averaged(_squares_critic)
 """(real − mean fake − 1)² + (fake − mean real + 1)². Jolicoeur-Martineau 2018, arXiv:1807.00734 (RaLSGAN)."""

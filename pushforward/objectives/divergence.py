@@ -127,7 +127,7 @@ def _log_softplus(x: Tensor) -> Tensor:
 
 def _log1mexp(x: Tensor) -> Tensor:
     """log(1 − eˣ) for x ≤ 0. Mächler 2012, "Accurately computing log(1 − exp(−|a|))", Eq. 7."""
-    near, far = x.clamp(min=-LOG2), x.clamp(max=-LOG2)
+    near, far = x.clamp(-LOG2, 0), x.clamp(max=-LOG2)  # rounding can take the end of a domain above 0
     return torch.where(x > -LOG2, (-torch.expm1(near)).log(), torch.log1p(-far.exp()))
 
 
@@ -274,9 +274,10 @@ jeffreys = Divergence(
 
 
 def alpha(a: float) -> Divergence:
-    """f(u) = (uᵃ − 1 − a(u − 1)) / (a(a − 1)): the paper's table 6; `kl` at a = 1 and `reverse_kl` at 0, as its limits.
+    """f(u) = (uᵃ − 1 − a(u − 1)) / (a(a − 1)), `kl` at a = 1 and `reverse_kl` at 0, as its limits.
 
-    a = ½ is twice `squared_hellinger`, 2 half `pearson`, −1 half `neyman`. Raises ValueError where a isn't finite.
+    In the paper's supplement. a = ½ is twice `squared_hellinger`, 2 half `pearson`, −1 half `neyman`. Raises
+    ValueError where a isn't finite.
     """
     if not math.isfinite(a):
         raise ValueError(f"an alpha divergence needs a finite order, got {a}; use e.g. 0.5")

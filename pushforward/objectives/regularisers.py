@@ -101,7 +101,7 @@ def balanced_consistency(D: Net, real: Tensor, real_changed: Tensor, fake: Tenso
 def latent_consistency(D: Net, G: Net, z: Tensor, changed: Tensor) -> Tensor:
     """E[(D(G(z)) − D(G(z + Δ)))²], for the critic (zCR): it should not see a small step in latent space.
 
-    z, changed: latents [B, ...] and z + Δ, Δ normal and small (0.03 to 0.07 in the paper). G gets no gradient.
+    z, changed: latents [B, ...] and z + Δ, Δ normal and small (a few hundredths of z's spread). G gets no gradient.
     Zhao et al. 2020, arXiv:2002.04724, Algorithm 2.
     """
     with torch.autocast(z.device.type, enabled=False), torch.no_grad():

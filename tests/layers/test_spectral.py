@@ -95,6 +95,16 @@ def test_the_same_weights_give_the_same_output_however_often_they_are_used():
     assert torch.equal(D(x), before)
 
 
+@pytest.mark.parametrize("name", ["linear", "wide", "convolution", "1-D", "transposed"])
+def test_torchs_own_agrees_once_its_iteration_has_converged(name):
+    ours, _ = layer(name)
+    theirs = copy.deepcopy(ours)
+    spectral(ours)
+    torch.manual_seed(0)
+    nn.utils.parametrizations.spectral_norm(theirs, n_power_iterations=300)
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-4, atol=1e-5)
+
+
 def test_in_eval_mode_nothing_is_iterated_and_looking_changes_nothing():
     D, x = spectral(mlp.Critic((2,), 16)), rows(9, 2)
     with torch.no_grad():

@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pushforward.networks import mlp, resnet
@@ -57,6 +59,22 @@ class Linear(nn.Module):
 def test_wgan_gp_is_zero_for_a_unit_gradient_critic(n, shape):
     penalty = gradient_penalty(Linear(shape), rows(n, *shape), rows(n, *shape, seed=1))
     assert 0 <= penalty.item() < 1e-12
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 300), pixels=st.sampled_from([1, 4, 16, 64]), spread=st.floats(0, 1e4))
+def test_a_unit_gradient_costs_exactly_nothing_at_any_batch_size(n, pixels, spread):
+    # Each of D's weights is 1/√pixels, a power of ½, so that no rounding hides a wrong norm or a wrong mean.
+    real, fake = spread * rows(n, pixels), spread * rows(n, pixels, seed=1)
+    found = {kind: penalised(kind, lambda x: x.sum(1) / math.sqrt(pixels), real, fake).item() for kind in COSTS}
+    assert found == {"gp": 0, "lp": 0, "0gp": 1, "dragan": 0, "r1": 1, "r2": 1}
+
+
+def test_published_values_of_tensorflow_gans_tests():
+    # github.com/tensorflow/gan, losses_impl_test.py: D(x) = 2x, whose four outputs have the gradient (2, 2, 2, 2).
+    fake, real = torch.tensor([[3.1, 2.3, -12.3, 32.1]]), torch.tensor([[-12.3, 23.2, 16.3, -43.2]])
+    for penalty in (gradient_penalty, lipschitz_penalty):  # its one_sided
+        assert penalty(lambda x: 2 * x, real, fake).item() == pytest.approx(9, abs=1e-5)
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 3.0])
@@ -303,6 +321,13 @@ def test_a_compiled_critic_is_differentiated_twice():
     torch.compiler.reset()
 
 
+def test_lazy_factors_are_those_of_stylegan2s_code():
+    # Weight 2 each 4th round for the path length and γ/2 each 16th for R1: Karras et al. 2020, Appendix B.
+    assert lazy(2, 4, 8) == 8
+    assert lazy(10 / 2, 16, 32) == 80
+    assert lazy(2, 4, 9) is None
+
+
 def test_lazy_weights_add_up_to_those_of_every_round():
     for every in (1, 4, 16):
         weights = [lazy(0.3, every, round) for round in range(48)]
@@ -389,6 +414,15 @@ def test_a_generator_that_stretches_alike_costs_nothing_at_its_own_length():
     lengths = path_lengths(generator_of(Q, 6), rows(9, 6, seed=2), y)
     assert path_length_penalty(lengths, torch.tensor(3.0)).item() < 1e-10
     assert path_length_penalty(lengths, torch.tensor(1.0)).item() == pytest.approx(4, rel=1e-5)
+
+
+def test_path_length_penalty_is_a_mean_and_its_target_is_held():
+    lengths, target = torch.tensor([1.0, 4.0], requires_grad=True), torch.tensor(2.0, requires_grad=True)
+    penalty = path_length_penalty(lengths, target)
+    assert penalty.item() == (1 + 4) / 2
+    found = torch.autograd.grad(penalty, [lengths, target], allow_unused=True)
+    assert found[0].tolist() == [-1, 2]
+    assert found[1] is None
 
 
 def test_path_length_gradients_agree_with_finite_differences_and_reach_what_made_the_latents():

@@ -122,6 +122,28 @@ def test_balanced_consistency_adds_that_of_the_fakes():
     assert found.item() == pytest.approx(16 + 4, rel=1e-5)
 
 
+def test_balanced_consistency_sends_no_gradient_to_the_generator():
+    D, G = mlp.Critic((2,), 8), mlp.Generator(3, (2,), 8)
+    fake, real = G(rows(6, 3)), rows(6, 2)
+    balanced_consistency(D, real, real + 1, fake, fake + 1).backward()
+    assert all(p.grad is None for p in G.parameters())
+    assert any(p.grad is not None and p.grad.norm() > 0 for p in D.parameters())
+
+
+def test_logits_of_ten_thousand_give_finite_terms_and_gradients_of_their_own_size():
+    anchors = anchored(1e4, -1e4)
+    real, fake = torch.tensor([1e4], requires_grad=True), torch.tensor([-1e4], requires_grad=True)
+    for one_sided in (False, True):
+        loss = lecam(real, fake, anchors, one_sided)
+        assert loss.item() == pytest.approx(8e8)
+        found = torch.autograd.grad(loss, [real, fake])
+        assert [g.item() for g in found] == pytest.approx([4e4, -4e4])
+    slope = torch.tensor(1e4, requires_grad=True)
+    term = consistency(lambda x: slope * total(x), torch.zeros(3, 2), torch.ones(3, 2))
+    assert term.item() == pytest.approx(4e8)
+    assert torch.autograd.grad(term, slope)[0].item() == pytest.approx(8e4)
+
+
 def test_latent_terms_of_linear_players_are_norms_of_their_products():
     A, w = rows(3, 4), rows(4, seed=1)
     z, step = rows(6, 3, seed=2), 0.1 * rows(6, 3, seed=3)
@@ -193,6 +215,7 @@ def test_regularisers_gradients_agree_with_finite_differences_in_float64():
         return lambda x: ((x @ v).tanh() @ u).squeeze(1)
 
     assert torch.autograd.gradcheck(lambda v, u: consistency(network(v, u), x, a), weights)
+    assert torch.autograd.gradcheck(lambda v, u: balanced_consistency(network(v, u), x, a, z, b), weights)
     assert torch.autograd.gradcheck(lambda v, u: latent_consistency(network(v, u), torch.sin, z, b), weights)
     assert torch.autograd.gradcheck(lambda v, u: latent_diversity(lambda z: (z @ v).tanh() * u.mT, z, b), weights)
     for one_sided in (False, True):
@@ -201,6 +224,7 @@ def test_regularisers_gradients_agree_with_finite_differences_in_float64():
         )
     assert torch.autograd.gradcheck(orthogonal, weights[:1])
     assert torch.autograd.gradcheck(off_diagonal, weights[:1])
+    assert torch.autograd.gradgradcheck(off_diagonal, weights[:1])
     assert torch.autograd.gradgradcheck(orthogonal, weights[:1])
 
 
@@ -214,5 +238,8 @@ def test_clipping_brings_each_parameter_to_its_nearest_allowed_value():
     assert net.weight is before
     assert net.weight.flatten().tolist() == pytest.approx([0.01, -0.005, -0.01, 0.01])
     assert net.bias.tolist() == pytest.approx([0.01, -0.009])
+    wide = nn.Linear(3, 3)
+    weight_clipping()(wide)  # the paper's 0.01
+    assert max(p.abs().max().item() for p in wide.parameters()) == pytest.approx(0.01)
     with pytest.raises(ValueError, match="clipped to a positive limit, got 0"):
         weight_clipping(0)
