@@ -1,4 +1,4 @@
-"""Entropic optimal transport: the Sinkhorn divergence, a smooth approximation of the transport cost between samples."""
+"""Entropic optimal transport: plans blurred by entropy, and the Sinkhorn divergence, a smooth transport cost."""
 
 import itertools
 import math
@@ -28,8 +28,7 @@ def sinkhorn_divergence(
     same_width(x, y)
     if p not in (1, 2):
         raise ValueError(f"the Sinkhorn divergence is positive for p = 1 and 2, got p = {p}; use one of them")
-    if not (epsilon > 0 and math.isfinite(epsilon)):
-        raise ValueError(f"epsilon must be positive, got {epsilon}; give it in the units of the cost |x − y|^p")
+    _checked_epsilon(epsilon)
     still_x, still_y = x.detach(), y.detach()
     f, g = _potentials(_costs(still_x, still_y, p), epsilon, tolerance, limit)
     own_x = _own_potential(_costs(still_x, still_x, p), epsilon, tolerance, limit)
@@ -40,18 +39,70 @@ def sinkhorn_divergence(
     return on_x.mean() + on_y.mean()
 
 
-def _potentials(costs: Tensor, epsilon: float, tolerance: float, limit: int) -> tuple[Tensor, Tensor]:
-    """The dual potentials f [N], g [M] of entropic transport with equal masses, each the other's soft minimum.
+def entropic_plan(
+    costs: Tensor,
+    epsilon: float,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    *,
+    tolerance: float = 1e-3,
+    limit: int = 2000,
+) -> Tensor:
+    """The plan [N, M] of least Σ mass cost + ε KL(plan ‖ a ⊗ b) among those with the marginals a and b; no gradient.
+
+    As ε goes to 0 it goes to a cheapest plan, as ε grows to the product a ⊗ b.
+    costs: [N, M], finite, from which ε takes its units; a: [N], b: [M], masses >= 0 that are scaled to add up to 1,
+    or equal ones. tolerance: the largest relative error of a marginal, as in `sinkhorn_divergence`.
+    Raises ValueError for input that is not so, RuntimeError where `limit` steps don't suffice.
+    Peyré & Cuturi 2019, arXiv:1803.00567, Sections 4.1 and 4.4 (in logs).
+    """
+    _checked_epsilon(epsilon)
+    if costs.ndim != 2 or 0 in costs.shape or not costs.isfinite().all():
+        raise ValueError(f"costs must be a finite matrix [N, M], N and M >= 1, got the shape {tuple(costs.shape)}")
+    costs = costs.detach() - costs.detach().min()  # the same plan, and what is to be annealed starts at 0
+    log_a, log_b = _log_masses(a, costs[:, 0], "a"), _log_masses(b, costs[0], "b")
+    # A third: the over-relaxed step behind the last look can leave three times what was seen.
+    f, g = _potentials(costs, epsilon, tolerance / 3, limit, log_a, log_b)
+    return torch.exp((f[:, None] + g - costs) / epsilon + log_a[:, None] + log_b)
+
+
+def _checked_epsilon(epsilon: float) -> None:
+    if not (epsilon > 0 and math.isfinite(epsilon)):
+        raise ValueError(
+            f"epsilon must be positive, got {epsilon}; give it in the units of the cost, such as |x − y|^p"
+        )
+
+
+def _log_masses(given: Tensor | None, like: Tensor, name: str) -> Tensor:
+    """log of the masses scaled to add up to 1, [n] as `like`."""
+    mass = torch.ones_like(like) if given is None else given.detach().to(like)
+    if mass.shape != like.shape or not mass.isfinite().all() or mass.min() < 0 or mass.sum() == 0:
+        raise ValueError(
+            f"{name} must be {len(like)} masses >= 0, finite and not all 0, got the shape {tuple(mass.shape)} and a "
+            f"least of {float(mass.min()) if mass.numel() else math.nan}; give one for each point"
+        )
+    return (mass / mass.sum()).log()
+
+
+def _potentials(
+    costs: Tensor,
+    epsilon: float,
+    tolerance: float,
+    limit: int,
+    log_a: Tensor | None = None,
+    log_b: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The dual potentials f [N], g [M] of entropic transport, each the other's soft minimum; equal masses where None.
 
     Over-relaxed: steps go ω times as far, ω from the rate seen, which takes the root of the steps that small ε need.
     Thibault et al. 2017, arXiv:1711.01851; Lehmann et al. 2021, arXiv:2012.12562, Section 4.
     """
     g = torch.zeros_like(costs[0])
-    f, relaxation, changes = _soft_minimum(costs, g, max(float(costs.max()), epsilon)), 1.0, []
+    f, relaxation, changes = _soft_minimum(costs, g, max(float(costs.max()), epsilon), log_b), 1.0, []
     for current in _annealed(costs, epsilon, limit):
-        step_f = _soft_minimum(costs, g, current) - f
+        step_f = _soft_minimum(costs, g, current, log_b) - f
         f = f + relaxation * step_f
-        step_g = _soft_minimum(costs.T, f, current) - g
+        step_g = _soft_minimum(costs.T, f, current, log_a) - g
         g = g + relaxation * step_g
         if current > epsilon:
             continue
@@ -100,9 +151,12 @@ def _unfinished(tolerance: float, limit: int) -> RuntimeError:
     )
 
 
-def _soft_minimum(costs: Tensor, potential: Tensor, epsilon: float) -> Tensor:
-    """−ε log mean_j exp((potential_j − c_ij)/ε) for each row."""
-    return -epsilon * (torch.logsumexp((potential - costs) / epsilon, 1) - math.log(costs.shape[1]))
+def _soft_minimum(costs: Tensor, potential: Tensor, epsilon: float, log_masses: Tensor | None = None) -> Tensor:
+    """−ε log Σ_j mass_j exp((potential_j − c_ij)/ε) for each row; a mean where no masses are given."""
+    terms = (potential - costs) / epsilon
+    if log_masses is None:
+        return -epsilon * (torch.logsumexp(terms, 1) - math.log(costs.shape[1]))
+    return -epsilon * torch.logsumexp(terms + log_masses, 1)
 
 
 def _costs(x: Tensor, y: Tensor, p: float) -> Tensor:

@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import ot
 import pytest
 import torch
 from torch import Tensor
 
-from pushforward.objectives.sinkhorn import sinkhorn_divergence
+from pushforward.objectives.sinkhorn import entropic_plan, sinkhorn_divergence
 from pushforward.objectives.transport import transport_plan
 
 
@@ -74,9 +76,90 @@ def test_a_shift_is_recovered_by_the_sinkhorn_divergence_whatever_epsilon():
     assert sinkhorn_divergence(x, x + torch.tensor([3.0, 4.0]), 1.0, tolerance=1e-9).item() == pytest.approx(25)
 
 
-def test_steps_that_do_not_suffice_are_an_error_and_no_number():
+def masses(n: int, seed: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(n)))
+
+
+def squares(n: int, m: int) -> Tensor:
+    return torch.cdist(points(n, 2), 0.8 * points(m, 2, seed=1) + 0.5) ** 2
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-9])
+@pytest.mark.parametrize("epsilon", [0.02, 0.5, 50.0])
+def test_an_entropic_plan_has_the_marginals_that_are_given_to_the_tolerance_that_is_given(epsilon, tolerance):
+    a, b = masses(30, 2), masses(20, 3)
+    plan = entropic_plan(squares(30, 20), epsilon, a, 7 * b, tolerance=tolerance, limit=20_000)
+    assert (plan >= 0).all()
+    for found, given in ((plan.sum(1), a), (plan.sum(0), b)):
+        assert (found / given - 1).abs().max().item() <= tolerance
+    equal = entropic_plan(squares(30, 20), epsilon, tolerance=tolerance, limit=20_000)
+    assert (equal.sum(1) * 30 - 1).abs().max().item() <= tolerance
+
+
+def test_entropic_plans_go_from_the_cheapest_plan_to_the_product():
+    x, y, a, b = points(12, 2), points(9, 2, seed=1) + 0.5, masses(12, 2), masses(9, 3)
+    costs = torch.cdist(x, y) ** 2
+    exact = transport_plan(x, y, 2, a=a, b=b)
+    epsilons = (10, 1, 0.1, 0.005)
+    plans = [entropic_plan(costs, eps, a, b, tolerance=1e-6, limit=50_000) for eps in epsilons]
+    paid = [(plan * costs).sum().item() - exact.cost for plan in plans]
+    assert paid == sorted(paid, reverse=True)
+    for eps, more in zip(epsilons, paid, strict=True):
+        # No plan's KL to the product is above log 9; marginals are right to 1e-6.
+        assert -1e-6 * costs.max().item() <= more <= eps * math.log(9)
+    assert plans[-1].numpy() == pytest.approx(exact.dense(), abs=1e-6)
+    # To first order in 1/ε the plan is a ⊗ b (1 + O(cost/ε)).
+    assert entropic_plan(costs, 1e7, a, b).numpy() == pytest.approx(torch.outer(a, b).numpy(), rel=1e-5)
+
+
+def test_an_entropic_plan_between_pairs_of_points_is_the_one_derived_by_hand():
+    c, eps = 1.7, 0.6
+    costs = torch.tensor([[0.0, c], [c, 0.0]], dtype=torch.float64)
+    # Rows add up to ½ and π₁₁/π₁₂ = exp(c/ε).
+    kept = 0.5 / (1 + math.exp(-c / eps))
+    found = entropic_plan(costs, eps, tolerance=1e-12).numpy()
+    assert found == pytest.approx(np.array([[kept, 0.5 - kept], [0.5 - kept, kept]]), rel=1e-10)
+    # With masses, s = π₁₁ solves s (1 − a₁ − b₁ + s) = k (a₁ − s)(b₁ − s), k = exp(2c/ε).
+    a1, b1, k = 0.3, 0.8, math.exp(2 * c / eps)
+    s = min(np.roots([1 - k, 1 - a1 - b1 + k * (a1 + b1), -k * a1 * b1]).real)
+    a, b = (torch.tensor([v, 1 - v], dtype=torch.float64) for v in (a1, b1))
+    expected = np.array([[s, a1 - s], [b1 - s, 1 - a1 - b1 + s]])
+    assert (expected > 0).all()
+    assert entropic_plan(costs, eps, a, b, tolerance=1e-12).numpy() == pytest.approx(expected, rel=1e-10)
+
+
+def test_an_entropic_plan_is_that_of_an_independent_solver_whatever_is_added_to_all_costs():
+    costs, a, b = squares(15, 10), masses(15, 2), masses(10, 3)
+    expected = ot.bregman.sinkhorn_log(a.numpy(), b.numpy(), costs.numpy(), 0.5, stopThr=1e-12, numItermax=5_000)
+    for shift in (0, -100, 40):
+        plan = entropic_plan(costs + shift, 0.5, a, b, tolerance=1e-10)
+        assert plan.numpy() == pytest.approx(expected, rel=1e-8, abs=1e-12)
+    single = entropic_plan(costs.float(), 0.5, a.float(), b.float())
+    assert single.dtype == torch.float32
+    assert single.numpy() == pytest.approx(expected, rel=1e-2, abs=1e-6)  # the default tolerance, twice over
+
+
+def test_points_without_mass_have_none_in_the_plan_and_change_nothing_else():
+    costs, a, b = squares(8, 6), masses(8, 2), masses(6, 3)
+    a[2] = b[4] = 0
+    plan = entropic_plan(costs, 0.3, a, b, tolerance=1e-11)
+    assert plan[2].tolist() == [0] * 6
+    assert plan[:, 4].tolist() == [0] * 8
+    own, other = a > 0, b > 0
+    without = entropic_plan(costs[own][:, other], 0.3, a[own], b[other], tolerance=1e-11)
+    assert plan[own][:, other].numpy() == pytest.approx(without.numpy(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: sinkhorn_divergence(points(30, 2), points(30, 2, seed=1), 1e-3, limit=3),
+        lambda: entropic_plan(squares(30, 20), 1e-3, limit=3),
+    ],
+)
+def test_steps_that_do_not_suffice_are_an_error_and_no_number(call):
     with pytest.raises(RuntimeError, match="which 3 steps did not reach; raise limit"):
-        sinkhorn_divergence(points(30, 2), points(30, 2, seed=1), 1e-3, limit=3)
+        call()
 
 
 @pytest.mark.parametrize(
@@ -85,6 +168,12 @@ def test_steps_that_do_not_suffice_are_an_error_and_no_number():
         (lambda: sinkhorn_divergence(points(3, 2), points(3, 3), 1.0), r"got \(3, 2\) and \(3, 3\)"),
         (lambda: sinkhorn_divergence(points(3, 2), points(3, 2), 0.0), "epsilon must be positive, got 0"),
         (lambda: sinkhorn_divergence(points(3, 2), points(3, 2), 1.0, 3), "for p = 1 and 2, got p = 3"),
+        (lambda: entropic_plan(squares(3, 2), math.nan), "epsilon must be positive, got nan"),
+        (lambda: entropic_plan(points(3), 1.0), r"a finite matrix \[N, M\], N and M >= 1, got the shape \(3,\)"),
+        (lambda: entropic_plan(squares(3, 2) * math.inf, 1.0), r"a finite matrix \[N, M\]"),
+        (lambda: entropic_plan(squares(3, 2), 1.0, masses(2, 0)), r"a must be 3 masses .* got the shape \(2,\)"),
+        (lambda: entropic_plan(squares(3, 2), 1.0, b=torch.tensor([1.5, -0.5])), "b must be 2 masses .* of -0.5"),
+        (lambda: entropic_plan(squares(3, 2), 1.0, b=torch.zeros(2)), "b must be 2 masses >= 0, finite and not all 0"),
     ],
 )
 def test_input_that_makes_no_sense_is_refused(call, words):
