@@ -123,3 +123,29 @@ def _axis(title: str, log: bool) -> Figure:
     if title:
         axis["title"] = {"text": escape(title), "standoff": 8}
     return axis
+
+
+def panels(shown: list[tuple[str, list[Figure]]], columns: int) -> Figure:
+    """Small charts in one figure, row by row: (title, traces) of each; axes of their own, and no legend."""
+    rows = -(-len(shown) // columns)
+    layout: Figure = {"margin": {"l": 34, "r": 8, "t": 24, "b": 24}, "hovermode": "closest", "showlegend": False}
+    data, titles = [], []
+    wide, high = 1 / (columns - 0.2), 1 / (rows - 0.24)  # of a panel and the room before the next
+    for i, (title, traces) in enumerate(shown):
+        row, column = divmod(i, columns)
+        left, top, key = column * wide, 1 - row * high, str(i + 1) if i else ""
+        for name, ends in (("x", [left, left + 0.8 * wide]), ("y", [top - 0.76 * high, top])):
+            small = {"domain": [max(0.0, ends[0]), min(1.0, ends[1])], "nticks": 4, "tickfont": {"size": 10}}
+            layout[f"{name}axis{key}"] = {**_axis("", False), "anchor": f"{'y' if name == 'x' else 'x'}{key}", **small}
+        titles.append(label(title, left, top, anchor="left"))
+        data += [{**trace, "xaxis": f"x{key}", "yaxis": f"y{key}"} for trace in traces]
+    return {"data": data, "layout": {**layout, "annotations": titles}}
+
+
+def label(text: str, x: float, y: float, *, colour: str = "@ink", size: int = 12, anchor: str = "center") -> Figure:
+    """An annotation that stands on a point of the whole figure, which goes from 0 to 1 both ways.
+
+    anchor: what of the text is at x: left, center or right.
+    """
+    place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": anchor, "yanchor": "bottom"}
+    return {**place, "text": escape(text), "showarrow": False, "font": {"size": size, "color": colour}}
