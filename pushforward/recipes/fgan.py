@@ -9,12 +9,11 @@ networks on images; normal latents for uniform ones; samples come from an averag
 import difflib
 from dataclasses import dataclass
 
-from torch import nn
-
 from pushforward.core.duel import Judge, Sampler, alternate, two_players
 from pushforward.core.game import Game
 from pushforward.data.spec import DataSpec
-from pushforward.networks import dcgan, mlp
+from pushforward.networks import dcgan
+from pushforward.networks.pair import pair
 from pushforward.objectives import adversarial
 from pushforward.objectives.divergence import DIVERGENCES, Divergence, by_name
 
@@ -53,11 +52,7 @@ PRESETS = {
 
 def build(cfg: Config, spec: DataSpec) -> Game:
     losses = adversarial.fgan(_named(cfg.divergence), cfg.saturating)
-    if spec.kind == "images":
-        G: nn.Module = dcgan.Generator(cfg.latent, spec.shape, cfg.width)
-        D: nn.Module = dcgan.Critic(spec.shape, cfg.width)
-    else:
-        G, D = mlp.Generator(cfg.latent, spec.shape, cfg.width), mlp.Critic(spec.shape, cfg.width)
+    G, D = pair(spec.kind, dcgan, cfg.latent, spec.shape, cfg.width)
     players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema)
     for player in players.values():
         player.clip = cfg.clip

@@ -6,12 +6,11 @@ uniform ones; samples come from an average of the generator's weights (`--ema No
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from pushforward.core.duel import Judge, Sampler, alternate, two_players
 from pushforward.core.game import Game
 from pushforward.data.spec import DataSpec
-from pushforward.networks import dcgan, mlp
+from pushforward.networks import dcgan
+from pushforward.networks.pair import pair
 from pushforward.objectives.adversarial import least_squares_to
 
 
@@ -49,11 +48,7 @@ PRESETS = {
 
 
 def build(cfg: Config, spec: DataSpec) -> Game:
-    if spec.kind == "images":
-        G: nn.Module = dcgan.Generator(cfg.latent, spec.shape, cfg.width)
-        D: nn.Module = dcgan.Critic(spec.shape, cfg.width)
-    else:
-        G, D = mlp.Generator(cfg.latent, spec.shape, cfg.width), mlp.Critic(spec.shape, cfg.width)
+    G, D = pair(spec.kind, dcgan, cfg.latent, spec.shape, cfg.width)
     players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema)
     play = alternate(G, D, least_squares_to(cfg.a, cfg.b, cfg.c), cfg.latent)
     return Game(players, play, Sampler(players["generator"]), (cfg.latent,), critic=Judge(players["critic"]))

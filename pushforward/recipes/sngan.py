@@ -8,14 +8,13 @@ an average of the generator's weights (`--ema None` for the paper's); sizes for 
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
-
 from pushforward.core.duel import Judge, Sampler, alternate, two_players
 from pushforward.core.game import Game
 from pushforward.core.schedule import linear
 from pushforward.data.spec import DataSpec
 from pushforward.layers.spectral import spectral
-from pushforward.networks import mlp, resnet
+from pushforward.networks import resnet
+from pushforward.networks.pair import pair
 from pushforward.objectives.adversarial import hinge, non_saturating
 
 
@@ -52,11 +51,8 @@ PRESETS = {
 
 
 def build(cfg: Config, spec: DataSpec) -> Game:
-    if spec.kind == "images":
-        G: nn.Module = resnet.Generator(cfg.latent, spec.shape, cfg.width)
-        D: nn.Module = spectral(resnet.Critic(spec.shape, cfg.width))
-    else:
-        G, D = mlp.Generator(cfg.latent, spec.shape, cfg.width), spectral(mlp.Critic(spec.shape, cfg.width))
+    G, D = pair(spec.kind, resnet, cfg.latent, spec.shape, cfg.width)
+    spectral(D)
     losses = {"hinge": hinge, "logistic": non_saturating}[cfg.loss]
     schedule = linear(cfg.lr, 0.0, cfg.examples)
     players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, lr_schedule=schedule)

@@ -7,13 +7,13 @@ and limits are larger than the paper's, for short runs (`--preset paper` for the
 
 from dataclasses import dataclass
 
-from torch import nn
 from torch.optim import RMSprop
 
 from pushforward.core.duel import Judge, Sampler, alternate, two_players
 from pushforward.core.game import Game
 from pushforward.data.spec import DataSpec
-from pushforward.networks import dcgan, mlp
+from pushforward.networks import dcgan
+from pushforward.networks.pair import pair
 from pushforward.objectives.adversarial import wasserstein
 from pushforward.objectives.regularisers import weight_clipping
 
@@ -48,11 +48,7 @@ PRESETS = {
 
 
 def build(cfg: Config, spec: DataSpec) -> Game:
-    if spec.kind == "images":
-        G: nn.Module = dcgan.Generator(cfg.latent, spec.shape, cfg.width)
-        D: nn.Module = dcgan.Critic(spec.shape, cfg.width)
-    else:
-        G, D = mlp.Generator(cfg.latent, spec.shape, cfg.width), mlp.Critic(spec.shape, cfg.width)
+    G, D = pair(spec.kind, dcgan, cfg.latent, spec.shape, cfg.width)
     players = two_players(
         G,
         D,

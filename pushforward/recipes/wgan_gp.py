@@ -8,13 +8,14 @@ width adapts to small machines (`--preset paper` for the paper's).
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from pushforward.core.duel import Judge, Sampler, two_players
 from pushforward.core.game import Batch, Clock, Game, Move
 from pushforward.core.schedule import linear
 from pushforward.data.spec import DataSpec
-from pushforward.networks import mlp, resnet
+from pushforward.networks import resnet
+from pushforward.networks.pair import pair
 from pushforward.objectives.adversarial import wasserstein
 from pushforward.objectives.penalties import gradient_penalty
 
@@ -51,11 +52,7 @@ PRESETS = {
 
 
 def build(cfg: Config, spec: DataSpec) -> Game:
-    if spec.kind == "images":
-        G: nn.Module = resnet.Generator(cfg.latent, spec.shape, cfg.width)
-        D: nn.Module = resnet.Critic(spec.shape, cfg.width)
-    else:
-        G, D = mlp.Generator(cfg.latent, spec.shape, cfg.width), mlp.Critic(spec.shape, cfg.width)
+    G, D = pair(spec.kind, resnet, cfg.latent, spec.shape, cfg.width)
 
     def critic(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         real, fake = batch["x"], G(batch["z"])
