@@ -31,10 +31,10 @@ class Number:
     def holds(self) -> bool:
         """Whether the measured value is as theory says; never for NaN."""
         if self.relation == "≤":
-            return self.measured <= self.theory + self.within
+            return bool(self.measured <= self.theory + self.within)
         if self.relation == "≥":
-            return self.measured >= self.theory - self.within
-        return self.measured == self.theory or abs(self.measured - self.theory) <= self.within
+            return bool(self.measured >= self.theory - self.within)
+        return bool(self.measured == self.theory or abs(self.measured - self.theory) <= self.within)
 
 
 @dataclass(frozen=True)

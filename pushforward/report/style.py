@@ -95,6 +95,7 @@ section { padding: 44px 0 8px; scroll-margin-top: 40px; }
 .verdicts th, .verdicts td { padding: 8px 14px 8px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .verdicts .figure { text-align: right; white-space: nowrap; }
 .verdicts small { display: block; color: var(--soft); }
+.verdicts .yes, .verdicts .no { white-space: nowrap; }
 .verdicts .yes { color: var(--c2); } .verdicts .no { color: var(--accent); font-weight: 600; }
 .wide { grid-column: 1 / -1; }
 .scroll { overflow-x: auto; }

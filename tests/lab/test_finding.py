@@ -59,6 +59,7 @@ def test_a_number_without_slack_must_be_equal_and_infinity_equals_itself():
     assert Number("n", 2.0, 2.0).holds
     assert not Number("n", 2.0 + 1e-9, 2.0).holds
     assert Number("n", float("inf"), float("inf")).holds
+    assert Number("n", np.float64(1.0), 1.0).holds is True
 
 
 def test_a_cell_says_the_relation_and_the_slack():
