@@ -3,7 +3,7 @@
     python benchmarks/quality.py                          # everything in docs/results.md
     python benchmarks/quality.py --only grid25            # one data set
     python benchmarks/quality.py --table                  # the table again, from runs that are there
-    python benchmarks/quality.py --of objectives          # every objective at equal cost, in docs/objectives.md
+    python benchmarks/quality.py --of objectives          # every objective at equal cost, in docs/theory.md
 
 A run that is there and finished is not trained again; one that was cut off is continued. Each row's command, with
 `--seed S`, repeats its runs.

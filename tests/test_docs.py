@@ -8,7 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-PAGE = (Path(__file__).parents[1] / "docs" / "objectives.md").read_text(encoding="utf-8")
+from pushforward import lab
+
+DOCS = Path(__file__).parents[1] / "docs"
+THEORY = (DOCS / "theory.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "objectives.md").read_text(encoding="utf-8")
 MODULES = re.findall(r"^## `(pushforward\.[\w.]+)`$", PAGE, flags=re.MULTILINE)
 
 
@@ -58,3 +62,8 @@ def test_every_public_name_of_a_module_is_in_its_section_and_the_other_way_round
 
 def test_the_page_covers_the_objectives():
     assert {"adversarial", "divergence", "penalties", "regularisers"} <= {name.split(".")[-1] for name in MODULES}
+
+
+def test_the_theory_page_names_every_experiment_of_the_lab():
+    lines = re.findall(r"^\| `([a-z-]+)` \|", THEORY.split("## The lab")[1], flags=re.MULTILINE)
+    assert sorted(lines) == lab.names()
