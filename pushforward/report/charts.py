@@ -149,3 +149,9 @@ def label(text: str, x: float, y: float, *, colour: str = "@ink", size: int = 12
     """
     place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": anchor, "yanchor": "bottom"}
     return {**place, "text": escape(text), "showarrow": False, "font": {"size": size, "color": colour}}
+
+
+def decades(axis: Figure, every: int = 1) -> None:
+    """Makes a logarithmic axis of a layout show powers of ten only, every so many of them."""
+    axis.pop("tickformat", None)
+    axis |= {"dtick": every, "exponentformat": "power"}
