@@ -2,7 +2,7 @@
 
 For each pair and seed one set of critics is trained by cross-fitting and read by four divergences. Exact values: closed
 forms for Gaussians; for Jensen–Shannon, and where P has several bumps, the bound at the exact ratio on four million
-points, within 0.2 % (reverse KL of bumps: 0.4 %). `gap` is what the learned
+points, within 0.4 %. `gap` is what the learned
 ratio costs: the mean estimate less that of the exact ratio on the same samples. `sampling` is the error (one standard
 deviation, a seed) that the exact ratio has: no regular estimator that knows nothing of the laws has less.
 

@@ -97,7 +97,7 @@ def compared() -> tuple[Row, ...]:
 
 
 def carry_out(row: Row, seed: int, runs: Path) -> None:
-    """Trains, or continues, one run in a process of its own."""
+    """Trains, or continues, one run in a process of its own; one that fails leaves no measurement."""
     folder = row.folder(runs, seed)
     asked = [*shlex.split(row.command), "--seed", str(seed), "--out", str(folder)]
     words = [sys.executable, "-m", "pushforward"]
@@ -113,7 +113,12 @@ def carry_out(row: Row, seed: int, runs: Path) -> None:
     else:
         words += asked[1:]
     print(shlex.join(words), flush=True)
-    subprocess.run(words, check=True)
+    # A run that diverges must not cost the others theirs: its cell says that it has no measurement.
+    status = subprocess.run(words, check=False).returncode
+    if status == 130:
+        raise KeyboardInterrupt
+    if status:
+        print(f"{folder} ended with status {status}: no measurement", file=sys.stderr, flush=True)
 
 
 def _settings(words: list[str]) -> list[str]:
@@ -136,11 +141,16 @@ def spread(values: list[float]) -> str:
     return f"{mean(values):.3g} ± {stdev(values):.2g}" if len(values) > 1 else f"{values[0]:.3g}"
 
 
+def _value(measured: dict[str, float | None]) -> float:
+    value = measured["value"]
+    return math.nan if value is None else float(value)
+
+
 def cell(name: str, runs: list[dict[str, dict[str, float | None]]]) -> str:
     """One metric over seeds: Fréchet distances and W2 as multiples of the floor, the rest as they are."""
     if name not in runs[0]:
         return ""
-    values = [float(run[name]["value"] or 0.0) for run in runs]
+    values = [_value(run[name]) for run in runs]
     floors = [run[name]["floor"] for run in runs]
     floor = mean([f for f in floors if f is not None])
     if name.startswith("frechet") or name == "w2":
@@ -196,7 +206,7 @@ def wide(runs: Path, rows: tuple[Row, ...]) -> str:
 
 def brief(metric: str, runs: list[dict[str, dict[str, float | None]]]) -> str:
     """mean ± standard deviation: multiples of the floor for Fréchet distances and W2, per cent for high quality."""
-    values = [float(run[metric]["value"] or 0.0) for run in runs]
+    values = [_value(run[metric]) for run in runs]
     if metric in ("frechet", "w2"):
         floors = [float(run[metric]["floor"] or math.nan) for run in runs]
         return f"{spread([v / f for v, f in zip(values, floors, strict=True)])} ×"
@@ -222,7 +232,8 @@ def main() -> None:
     if not asked.table:
         part, parts = (int(n) for n in asked.part.split("/"))
         # All rows of one seed before the next: a table cut short still compares like with like.
-        jobs = [(row, seed) for seed in (0, 1, 2) for row in rows if seed in row.seeds]
+        seeds = sorted({seed for row in rows for seed in row.seeds})
+        jobs = [(row, seed) for seed in seeds for row in rows if seed in row.seeds]
         for i, (row, seed) in enumerate(jobs):
             if i % parts == part:
                 carry_out(row, seed, asked.runs)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import os
 import re
@@ -338,10 +339,13 @@ def _parse(kind: type[T], arguments: list[str], program: str) -> T:
         if leaving.code in (0, None):
             raise
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue())
-    lines = [line.strip("│├╭╰╮╯┤─ ") for line in plain.splitlines()]
-    lines = [line for line in lines if line]
-    at = next((i for i, line in enumerate(lines) if ":" in line), 0)
-    message = " ".join(lines[at : at + 2]) if lines[at].endswith(":") else lines[at]
+    # Under a title, parts with rules between them; a terminal may draw the rules with other characters, and no sides.
+    lines = [re.sub(r"^[─-]+$", "", line.strip("│├┤╭╮╰╯|+ ")) for line in plain.splitlines()[1:]]
+    lines = list(itertools.dropwhile(lambda line: not line, lines))
+    first = lines[: lines.index("")] if "" in lines else lines
+    # What is missing is named by a line of its own, with its help behind it; an error may take several lines.
+    message = " ".join(first[:2] if first[0].endswith(":") else first)
+    message = re.sub(r"^Error parsing (experiment|recipe|run|data): ", "", message)
     near = [lines[i + 1].split()[0] for i, line in enumerate(lines[:-1]) if line.startswith("Perhaps you meant")]
     raise ValueError(message + (f"; did you mean {near[0]}?" if near else f"; see {program} --help"))
 

@@ -122,8 +122,8 @@ def render(finding: Finding, made: Made) -> str:
 
 
 def said(n: Number) -> str:
-    """What theory says, in a table's cell."""
-    slack = f" ± {number(n.within, 2)}" if n.relation == "=" and n.within else ""
+    """What theory says, in a table's cell: `1 ± 0.25`, `≤ 1 + 0.25`, `≥ 1 − 0.25`."""
+    slack = f" {dict(zip('=≤≥', '±+−', strict=True))[n.relation]} {number(n.within, 2)}" if n.within else ""
     sign = "" if n.relation == "=" else f"{n.relation} "
     return f"{sign}{number(n.theory)}{slack}"
 

@@ -1,9 +1,10 @@
 """f-GAN: the generator minimises any f-divergence through its variational bound. Nowozin et al. 2016,
 arXiv:1606.00709; `--divergence` names it, its critic's output activation is table 2's.
 
-Differs from the paper: the critic moves first, then the generator, where Algorithm 1 moves both at once; DCGAN's
-networks on images; normal latents for uniform ones; samples come from an average of the generator's weights
-(`--ema None` for the paper's). With the divergence `gan`, not saturating, this is the game of `dcgan`.
+Differs from the paper: gradients are limited (`--clip None` for the paper's); the critic moves first, then the
+generator, where Algorithm 1 moves both at once; DCGAN's networks on images; normal latents for uniform ones; samples
+come from an average of the generator's weights (`--ema None` for the paper's). With the divergence `gan`, not
+saturating and without a limit, this is the game of `dcgan`.
 """
 
 import difflib
@@ -37,8 +38,8 @@ class Config:
     """Learning rate of both players."""
     beta1: float = 0.5
     """Adam's first decay."""
-    clip: float = 10.0
-    """Largest norm of a player's gradient: bounds of unbounded divergences have steep places (the paper: none)."""
+    clip: float | None = 10.0
+    """Largest norm of a player's gradient: bounds of unbounded divergences have steep places; None for no limit."""
     ema: float | None = 20_000
     """Half-life of the generator's average, in examples; None for the weights themselves."""
 
@@ -46,11 +47,13 @@ class Config:
 PRESETS = {
     "images": Config(),
     "points": Config(batch=256, examples=3_000_000, latent=2, width=128, ema=100_000),
-    "paper": Config(batch=4096, examples=100_000_000, latent=100, ema=None),
+    "paper": Config(batch=4096, examples=100_000_000, latent=100, clip=None, ema=None),
 }
 
 
 def build(cfg: Config, spec: DataSpec) -> Game:
+    if cfg.clip is not None and not cfg.clip > 0:
+        raise ValueError(f"clip must be a positive norm, got {cfg.clip}, which lets nothing move; None is no limit")
     losses = adversarial.fgan(_named(cfg.divergence), cfg.saturating)
     G, D = pair(spec.kind, dcgan, cfg.latent, spec.shape, cfg.width)
     players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema)

@@ -91,6 +91,8 @@ class Witness:
 
 
 def build(cfg: Config, spec: DataSpec) -> Game:
+    if cfg.batch < 2:
+        raise ValueError(f"the unbiased MMD² is of pairs of examples, got a batch of {cfg.batch}; give 2 or more")
     if spec.kind == "images":
         G: nn.Module = resnet.Generator(cfg.latent, spec.shape, cfg.width)
         D: nn.Module = resnet.Critic(spec.shape, cfg.width, cfg.features)

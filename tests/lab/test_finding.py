@@ -64,7 +64,9 @@ def test_a_number_without_slack_must_be_equal_and_infinity_equals_itself():
 
 def test_a_cell_says_the_relation_and_the_slack():
     assert said(Number("n", 0.0, 1.0, 0.25)) == "1 ± 0.25"
-    assert said(Number("n", 0.0, 1.0, 0.25, "≤")) == "≤ 1"
+    assert said(Number("n", 0.0, 1.0, 0.25, "≤")) == "≤ 1 + 0.25"
+    assert said(Number("n", 0.0, 1.0, 0.25, "≥")) == "≥ 1 − 0.25"
+    assert said(Number("n", 0.0, 1.0, 0.0, "≥")) == "≥ 1"
     assert said(Number("n", 0.0, -0.5)) == "−0.5"
 
 
@@ -143,7 +145,12 @@ def test_the_command_fails_where_a_number_does_not_hold(tmp_path, monkeypatch, c
         (["lab", "monte-calro"], "there is no experiment 'monte-calro'; did you mean monte-carlo?"),
         (["lab", "_finding"], "there is no experiment '_finding'"),
         (["lab", "monte-carlo", "--repaets", "3"], "--repaets"),
-        (["lab", "monte-carlo", "--repeats", "3"], "100 or more repeats"),
+        (
+            ["lab", "monte-carlo", "--repeats", "3"],
+            "error: an error is measured over 100 or more repeats",
+        ),
+        (["lab", "monte-carlo", "--repeats", "3"], "got 3 repeats and 20 dimensions; raise them"),
+        (["lab", "monte-carlo", "--repeats", "many"], "invalid literal for int() with base 10: 'many'"),
         (["lab", "all", "--seed", "1"], "has no options"),
     ],
 )
@@ -164,7 +171,12 @@ def test_a_training_runs_report_is_not_overwritten(tmp_path, capsys):
 
 def test_all_runs_every_experiment_into_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(lab, "names", lambda: ["monte-carlo"])
-    monkeypatch.setattr(_finding, "render", lambda finding, made: "page")
-    assert main(["lab", "all"]) == 0
-    assert (tmp_path / "runs" / "lab" / "monte-carlo" / "report.html").read_text() == "page"
+    monkeypatch.setattr(_finding, "render", lambda finding, made: finding.title)
+    for name in lab.names():
+        broken = name == "dirac-gan"
+        found = dataclasses.replace(finding(Number("n", 2.0 if broken else 1.0, 1.0)), title=name)
+        monkeypatch.setattr(lab.load(name), "run", lambda cfg, tell, found=found: found)
+    assert main(["lab", "all"]) == 1  # one that does not hold is the status of all, and the others ran
+    assert len(lab.names()) == 10
+    for name in lab.names():
+        assert (tmp_path / "runs" / "lab" / name / "report.html").read_text() == name

@@ -319,3 +319,21 @@ def test_a_game_without_a_critic_is_trained_sampled_and_reported(tmp_path):
         assert exhibits["fake"].shape[1] == 2
     assert surface(read_run(run.folder)) is None
     assert (run.folder / "report.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "words"),
+    [
+        ("fgan", {"clip": 0.0}, "clip must be a positive norm, got 0.0"),
+        ("fgan", {"clip": -1.0}, "clip must be a positive norm, got -1.0"),
+        ("mmd-gan", {"batch": 1}, "pairs of examples, got a batch of 1"),
+    ],
+)
+def test_settings_under_which_nothing_could_be_learned_are_refused(recipe, changes, words):
+    with pytest.raises(ValueError, match=words):
+        build(recipe, PLANE, **changes)
+
+
+def test_fgan_without_a_limit_is_the_papers():
+    assert {player.clip for player in build("fgan", PLANE, clip=None).players.values()} == {None}
+    assert recipes.load("fgan").PRESETS["paper"].clip is None
