@@ -28,6 +28,7 @@ INNER = 4  # splits into training and validation, inside what is not held out
 MAIN, CROSSED = (0.3, 1e-2, 1e-5), (10.0, 1.0, 0.1, 1e-2, 1e-3)  # ridges to choose from, of a quadratic form
 QUADRATIC = 20  # dimensions up to which all products of two coordinates are features, not the squares only
 BATCH, STEPS, EVERY, PATIENCE, HALF_LIFE = 256, 3000, 25, 8, 10_000  # half-life in examples
+MASS = 1e-6  # by which a density's integral may differ from 1 in a quadrature
 ENOUGH = 2e-5  # nats of validation loss that count as better: far below what a validation set can tell
 
 
@@ -85,7 +86,8 @@ def estimate_divergence(
     No bound from n examples can vouch for a KL much above log n (McAllester & Stratos 2020, arXiv:1811.04251); ratios
     are cut there. An infinite variance of f*(T), e.g. KL's where Q's tails are the lighter, makes the error unreliable.
     Nguyen et al. 2010, arXiv:0809.0853; Nowozin et al. 2016, arXiv:1606.00709; Chernozhukov et al. 2018,
-    arXiv:1608.00060 (cross-fitting). Raises ValueError for samples of different widths, too few, or not finite.
+    arXiv:1608.00060 (cross-fitting). Computed on the CPU. Raises ValueError for samples of different widths, too few,
+    or not finite, and for critics that give another shape.
     """
     return held_out(x, y, critic=critic, folds=folds, seed=seed).bound(divergence)
 
@@ -143,14 +145,14 @@ def fit_log_ratio(x: Tensor, y: Tensor, *, critic: MakeCritic | None = None, see
 
     A quadratic form, whose ridge is chosen by validation, and on top of it a network that is stopped early; both are
     trained on four splits and averaged. Networks stay only as long as, on what they did not see, they help by more than
-    the standard error of their help. The ratio is cut at the number of examples.
+    the standard error of their help. The ratio is cut at the number of examples. Computed on the CPU.
     """
-    pooled = torch.cat([x, y]).double()
+    pooled = torch.cat([x, y]).cpu().double()
     middle, spread = pooled.mean(0), pooled.std(0)
     spread = torch.where(spread > 0, spread, 1.0)
 
     def features(z: Tensor) -> tuple[Tensor, Tensor]:
-        z = (z.double() - middle) / spread
+        z = (z.cpu().double() - middle) / spread
         return z.float(), _products(z)
 
     real, fake = features(x), features(y)
@@ -192,12 +194,25 @@ class _Set:
     @torch.no_grad()
     def losses(self, net: nn.Module | None = None) -> tuple[Tensor, Tensor]:
         """The logistic loss of each example, with the network or without."""
-        on_x, on_y = (self.on_x, self.on_y) if net is None else (self.on_x + net(self.x), self.on_y + net(self.y))
+        on_x, on_y = self.on_x, self.on_y
+        if net is not None:
+            on_x, on_y = on_x + _logits(net, self.x), on_y + _logits(net, self.y)
         return F.softplus(-on_x), F.softplus(on_y)
 
     def drawn(self, size: int, stream: torch.Generator) -> "_Set":
         i, j = (torch.randint(len(z), (size,), generator=stream) for z in (self.x, self.y))
         return _Set(self.x[i], self.on_x[i], self.y[j], self.on_y[j])
+
+
+def _logits(net: nn.Module, x: Tensor) -> Tensor:
+    """net(x) [N], of that shape: another would be broadcast to [N, N] without a word."""
+    logits = net(x)
+    if logits.shape != x.shape[:1]:
+        raise ValueError(
+            f"a critic must give one logit an example, [B], got {tuple(logits.shape)} from {tuple(x.shape)}, expected "
+            f"{tuple(x.shape[:1])}; end it with squeeze(1)"
+        )
+    return logits
 
 
 def _mlp(width: int) -> nn.Module:
@@ -316,7 +331,7 @@ def _sample(x: Tensor, name: str, folds: int) -> Tensor:
     if not x.isfinite().all():
         bad = int((~x.isfinite()).sum())
         raise ValueError(f"samples need finite numbers, got {bad} nan or inf in {name}; remove those examples")
-    return x.detach().reshape(len(x), -1)
+    return x.detach().cpu().reshape(len(x), -1)  # where critics are made
 
 
 def gaussian_kl(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) -> float:
@@ -347,10 +362,20 @@ def quadrature(
 ) -> float:
     """D_f of two laws of the line from their log densities, by the trapezium rule on [low, high] in float64.
 
-    Exact to rounding where both densities are smooth and vanish at the ends. Raises ValueError where it overflows.
+    Exact to rounding where both densities are smooth and vanish at the ends. Raises ValueError where it overflows, for
+    an interval that is none, and where a density's integral is not 1 to 1e-6: parts of the law would be left out.
     """
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"quadrature needs finite ends, low < high, got [{low}, {high}]; swap or widen them")
     x = torch.linspace(low, high, 20_001, dtype=torch.float64)
     p, q = log_p(x), log_q(x)
+    for name, log_density in (("P", p), ("Q", q)):
+        mass = torch.trapezoid(log_density.exp(), x).item()
+        if not abs(mass - 1) <= MASS:
+            raise ValueError(
+                f"quadrature needs all of {name}'s mass, 1 ± {MASS:g}, on [{low}, {high}], got {mass:.9g}; take a "
+                "wider interval, or one that fits the law's width, or normalise the density"
+            )
     values = torch.where(torch.maximum(p, q) < -200, 0.0, q.exp() * divergence.f((p - q).exp()))
     result = torch.trapezoid(values, x).item()
     if not math.isfinite(result):

@@ -76,7 +76,24 @@ def test_closed_forms_of_gaussians_agree_with_quadrature():
     moved = quadrature(total_variation, lambda x: log_normal(x, 1), log_normal, -30, 30)
     assert moved == pytest.approx(math.erf(0.5 / math.sqrt(2)), abs=1e-6)
     with pytest.raises(ValueError, match="finite q f"):
-        quadrature(pearson, lambda x: log_normal(x, 0, 40), lambda x: log_normal(x, 0, 0.1), -40, 40)
+        quadrature(pearson, lambda x: log_normal(x, 0, 10), lambda x: log_normal(x, 0, 0.1), -60, 60)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (1, -1, r"low < high, got \[1, -1\]"),
+        (2, 2, "low < high"),
+        (-math.inf, math.inf, "finite ends"),
+        (math.nan, 1, "finite ends"),
+        (-1, 1, "all of P's mass, .* got 0.68268"),
+        (-6, 6, "all of Q's mass, .* got 0.99865"),
+        (-1e6, 1e6, "all of P's mass"),  # steps of 100 standard deviations
+    ],
+)
+def test_an_interval_that_leaves_out_mass_has_no_quadrature(low, high, words):
+    with pytest.raises(ValueError, match=words):
+        quadrature(kl, log_normal, lambda x: log_normal(x, -3), low, high)
 
 
 def test_gaussians_in_many_dimensions_are_sums_over_independent_ones():
@@ -150,6 +167,30 @@ class Fixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layer(x).squeeze(1)
+
+
+class Column(Fixed):
+    """One that forgets to take away the last dimension."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+def test_a_critic_whose_logits_would_be_broadcast_is_refused():
+    for run in (held_out, mutual_information):
+        with pytest.raises(ValueError, match=r"got \((\d+), 1\) from \(\1, \d\), expected \(\1,\); .* squeeze\(1\)"):
+            run(normal(100), normal(100, seed=1), critic=Column, folds=2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_samples_on_a_device_have_the_same_estimate():
+    x, y = normal(120), normal(100, seed=1) + 1
+    expected = held_out(x, y, critic=Fixed, folds=2)
+    found = held_out(x.cuda(), y.cuda(), critic=Fixed, folds=2)
+    assert torch.equal(found.real, expected.real)
+    assert torch.equal(found.fake, expected.fake)
+    log_ratio = fit_log_ratio(x.cuda(), y.cuda(), critic=Fixed)
+    assert torch.equal(log_ratio(x.cuda()), fit_log_ratio(x, y, critic=Fixed)(x))
 
 
 def test_an_estimate_is_a_function_of_samples_and_seed_and_leaves_the_global_generator_alone():

@@ -88,11 +88,11 @@ def _fan(d: Divergence, tangents: int) -> Part:
     }
     return Part(
         f"A curve made of lines: {d.name}",
-        "Look at the highest line over each u: together they are f. Every line lies below f and touches it in one "
-        "point, so that f(u) is the largest of all ut − f*(t). A line is known by its slope t and its height at u = 0, "
-        "which is −f*(t). So f* holds the same knowledge as f, read from the other side.\n\nThe roles can be "
-        "exchanged: f* is the envelope of the lines ut − f(u), whose slopes are the ratios. Where the line of slope t "
-        "touches f, there the line of slope u touches f*.\n\n"
+        "Look at the highest line over each u: together they are f. Every line lies below f and touches it, so that "
+        "f(u) is the largest of all ut − f*(t). A line is known by its slope t and its height at u = 0, which is "
+        "−f*(t). So f* holds the same knowledge as f, read from the other side.\n\nThe roles can be exchanged: f* is "
+        "the envelope of the lines ut − f(u), whose slopes are the ratios. Where the line of slope t touches f at u, "
+        "the line of slope u touches f* at t.\n\n"
         "Put u = p(x)/q(x) and average over Q. Then E_Q[f(p/q)] is at least E_P[T] − E_Q[f*(T)], whatever slope T(x) "
         "is chosen at each x, and p and q are needed no more: samples will do. A critic is a choice of tangents.",
         (
@@ -141,10 +141,12 @@ def _all_fans(seen: Seen) -> Part:
     theory = curve(n, seen.pearson, "h²/4, Pearson in theory", "@ink", width=1.5, dash="dash")
     return Part(
         "Every divergence as a fan",
-        "The same picture for each. What sets divergences apart is how f bends. KL bends most near u = 0 and goes on "
-        "rising; reverse KL rises without end as u goes to 0, where the model puts mass and the data have none; the "
-        "Jensen–Shannon pair and Hellinger level off to a straight line, which is why they stay finite for laws that "
-        "do not meet. Total variation is two lines and no more: its critic has but two opinions.\n\n"
+        "The same picture for each. What sets divergences apart is how f bends. KL bends most near u = 0 and grows "
+        "steeper without end; reverse KL levels off to a straight line, but rises without end as u goes to 0, where "
+        "the model puts mass and the data have none. The Jensen–Shannon pair, Hellinger and total "
+        "variation do neither: f(0) and f′(∞) are both finite, and so the divergence is at most their sum, which it "
+        "reaches for laws that do not meet. Total variation is two lines and no more: its critic has but two "
+        "opinions.\n\n"
         "A fan with few lines leaves gaps. They close with the square of the distance between the tangents: a critic "
         "that is nearly right is already very good, its error entering only squared.",
         (
@@ -229,9 +231,10 @@ def _gap(d: Divergence) -> Part:
         cuts.append(dots(np.array([[d.derivative(at).item(), 0.0]]), "", f"@c{i}", 9) | {"showlegend": False})
     return Part(
         "The gap",
-        "A line of another slope than f′(u) passes below f at u, by f(u) + f*(t) − ut. Nowhere is that negative "
-        "(Fenchel and Young), and it is zero along the curve t = f′(u). Averaged over Q it is just what a critic's "
-        "bound falls short of the divergence: a critic is trained to walk into the valley, at each x.",
+        "A line of a slope that f does not have at u passes below it there, by f(u) + f*(t) − ut. Nowhere is that "
+        "negative (Fenchel and Young), and it is zero along the curve t = f′(u), and at a corner of f for every slope "
+        "between those of its two sides. Averaged over Q it is just what a critic's bound falls short of the "
+        "divergence: a critic is trained to walk into the valley, at each x.",
         (
             Chart(
                 f"The gap of {d.name} over ratio and slope, its root as colour",
@@ -244,7 +247,10 @@ def _gap(d: Divergence) -> Part:
                 "Three convex curves that come down to zero at f′(0.5), f′(1) and f′(2)",
             ),
         ),
-        ("f(u) + f*(t) − ut ≥ 0, and = 0 just where t = f′(u);   D_f − bound(T) = E_Q[ f(p/q) + f*(T) − T·p/q ]",),
+        (
+            "f(u) + f*(t) − ut ≥ 0, and = 0 just where t is a slope of f at u",
+            "D_f − bound(T) = E_Q[ f(p/q) + f*(T) − T·p/q ]",
+        ),
     )
 
 

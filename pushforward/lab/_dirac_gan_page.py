@@ -12,6 +12,7 @@ from pushforward.report.charts import Figure, arrows, axes, curve, dots, label
 
 EDGE, CELLS = 2.0, 11  # of a portrait, and arrows along its side
 SETTLING = ("R1", "instance noise", "R3GAN", "consensus")
+TITLES = {"R1": "R1 = R2 = 0-GP"}  # of portraits that are of more than one way
 Floats = NDArray[Any]
 
 
@@ -46,11 +47,14 @@ def page(numbers: tuple[Number, ...], seen: Seen) -> Finding:
         "A GAN circles its equilibrium until something damps the critic",
         "The smallest GAN there is: one number θ that generates, one number ψ that judges. Its gradients turn about "
         "the equilibrium and never point at it. Noise, and penalties that ask the critic for no slope, add the pull "
-        "inwards; clipping and WGAN-GP, with a fixed number of critic steps, do not.",
+        "inwards; clipping, WGAN-GP, WGAN-LP and DRAGAN, with a fixed number of critic steps, do not.",
         numbers,
         (_circles(seen), _lipschitz(seen), _settle(seen), _distances(seen), _spectrum(seen)),
         (
             "Mescheder et al. 2018, Which training methods for GANs do actually converge?, arXiv:1801.04406.",
+            "Gulrajani et al. 2017, Improved training of Wasserstein GANs, arXiv:1704.00028.",
+            "Petzka et al. 2018, On the regularization of Wasserstein GANs, arXiv:1709.08894.",
+            "Kodali et al. 2017, On convergence and stability of GANs, arXiv:1705.07215.",
             "Mescheder et al. 2017, The numerics of GANs, arXiv:1705.10461.",
             "Huang et al. 2025, The GAN is dead; long live the GAN! A modern GAN baseline, arXiv:2501.05441.",
         ),
@@ -68,12 +72,11 @@ def _circles(seen: Seen) -> Part:
         "distance ten times as small takes a hundred times as long.",
         (
             _portraits(
-                "minimax, at once",
-                "minimax, in turn",
+                ("minimax, at once", "minimax, in turn"),
                 seen,
                 "steps at once spiral outwards, in turn they circle",
             ),
-            _portraits("non-saturating", "WGAN", seen, "ever slower inwards, and round for ever"),
+            _portraits(("non-saturating", "WGAN"), seen, "ever slower inwards, and round for ever"),
         ),
         ("dθ/dt = ψ f′(−θψ),   dψ/dt = −θ f′(−θψ)   ⇒   θ² + ψ² does not change",),
     )
@@ -86,49 +89,59 @@ def _lipschitz(seen: Seen) -> Part:
         "WGAN-GP pulls |ψ| to 1, even where real and fake have met and the best critic is flat. With one critic step a "
         "round, both starts end on one cycle. With five they come to rest, but in the wrong places, (±2λ, 0): on "
         "one side of ψ = 0 the penalty's push and the loss's pull are equal there, and a flat critic tells the "
-        "generator nothing. The same loss with R1, which asks for a slope of 0, finds the equilibrium.",
+        "generator nothing.\n\n"
+        "WGAN-LP asks only for |ψ| ≤ 1: inside, it is WGAN and circles; from outside it comes in to the widest such "
+        "circle. DRAGAN asks for |ψ| = 1 around the data; a slope that is the same everywhere makes that WGAN-GP's "
+        "penalty, here beside the non-saturating loss and with λ/2, as that loss pulls half as hard. It keeps a cycle "
+        "as well. The loss of WGAN with R1, which asks for a slope of 0, finds the equilibrium.",
         (
-            _portraits("WGAN, clipped", "WGAN-GP", seen, "circles and a limit cycle"),
+            _portraits(("WGAN, clipped", "WGAN-LP", "WGAN-GP"), seen, "circles, and a limit cycle"),
             _portraits(
-                "WGAN-GP, 5 critic steps", "WGAN with R1", seen, "at rest in a wrong place and in the right one"
+                ("DRAGAN", "WGAN-GP, 5 critic steps", "WGAN with R1"),
+                seen,
+                "a limit cycle, at rest in a wrong place, and in the right one",
             ),
         ),
-        ("clipping: ψ ← max(−c, min(c, ψ)),   WGAN-GP: λ (|ψ| − 1)²",),
+        ("clipping: ψ ← max(−c, min(c, ψ)),   WGAN-GP, DRAGAN: λ (|ψ| − 1)²,   WGAN-LP: λ max(0, |ψ| − 1)²",),
     )
 
 
 def _settle(seen: Seen) -> Part:
     return Part(
         "What brings it to rest",
-        "R1, R2 and the zero-centred penalty ask for no slope at all; for a critic ψx the three are one, (γ/2)ψ². "
+        "R1, R2 and the zero-centred penalty ask for no slope at all; for a critic ψx the three are one, (γ/2)ψ², "
+        "and so have one portrait. "
         "R3GAN takes R1 and R2, and so twice the damping. Noise on real and fake alike makes a steep critic err, which "
         "costs it as a penalty would. Consensus optimisation lets both players shorten the field itself.\n\n"
         "All of these train with both steps at once, the order that spirals outwards without them.",
         (
-            _portraits("R1", "instance noise", seen, "both starts spiral in"),
-            _portraits("R3GAN", "consensus", seen, "both starts spiral in, R3GAN the fastest"),
+            _portraits(("R1", "instance noise"), seen, "both starts spiral in"),
+            _portraits(("R3GAN", "consensus"), seen, "both starts spiral in, R3GAN the fastest"),
         ),
         ("dψ/dt = −θ f′(−θψ) − γψ   ⇒   d(θ² + ψ²)/dt = −2γψ² ≤ 0",),
     )
 
 
-def _portraits(left: str, right: str, seen: Seen, told: str) -> Chart:
-    """Two phase portraits side by side."""
+def _portraits(names: tuple[str, ...], seen: Seen, told: str) -> Chart:
+    """Two or three phase portraits side by side."""
     data, notes = [], []
     layout: Figure = {"margin": {"l": 40, "r": 8, "t": 26, "b": 38}, "showlegend": False, "hovermode": False}
-    for i, name in enumerate((left, right)):
-        end = "" if i == 0 else "2"
+    for i, name in enumerate(names):
+        end = f"{i + 1}" if i else ""
         place = {"xaxis": f"x{end}", "yaxis": f"y{end}"}
         data += [{**trace, **place} for trace in (*_arrows(seen.fields[name]), *_lines(seen.paths[name]))]
-        domain = [0.0, 0.46] if i == 0 else [0.54, 1.0]
+        domain = [1.08 / len(names) * i, 1.08 / len(names) * (i + 1) - 0.08]
         whole, side = axes("θ", "ψ" if i == 0 else ""), {"range": [-EDGE, EDGE], "constrain": "domain", "dtick": 1}
         layout[f"xaxis{end}"] = {**whole["xaxis"], **side, "domain": domain, "anchor": f"y{end}"}
         layout[f"yaxis{end}"] = {**whole["yaxis"], **side, "anchor": f"x{end}", "scaleanchor": f"x{end}"}
-        notes.append(label(name, sum(domain) / 2, 1.02, size=13))
+        notes.append(label(TITLES.get(name, name), sum(domain) / 2, 1.02, size=13))
+    titles = [TITLES.get(name, name) for name in names]
+    listed = f"{', '.join(titles[:-1])}, and {titles[-1]}"
     return Chart(
-        f"{left[0].upper()}{left[1:]}, and {right}: {told}",
+        f"{listed[0].upper()}{listed[1:]}: {told}",
         {"data": data, "layout": {**layout, "annotations": notes}},
-        f"Phase portraits of {left} and {right}: {told}",
+        f"Phase portraits of {listed}: {told}",
+        wide=len(names) > 2,
     )
 
 
@@ -162,6 +175,7 @@ def _distances(seen: Seen) -> Part:
         curve(n, away[name], name, colours[name], width=1.6, dash="dot" if i > 5 else "solid")
         for i, name in enumerate(restless)
     ]
+    low, high = (extreme([extreme(away[name]) for name in restless]) for extreme in (min, max))
     resting = []
     for i, name in enumerate(SETTLING):
         resting.append(curve(n, away[name], name, f"@c{i}"))
@@ -176,9 +190,9 @@ def _distances(seen: Seen) -> Part:
         "linear, so a curve may run beside its line, but not at another slope.",
         (
             Chart(
-                "No penalty, or one that asks for a slope of 1: not at rest, or not there",
+                "No penalty, or one that asks for a slope of 1 or up to 1: not at rest, or not there",
                 {"data": wandering, "layout": left},
-                "Distances that stay between about 0.3 and 4 over all rounds",
+                f"Distances that stay between {low:.2g} and {high:.2g} over all rounds",
                 wide=True,
             ),
             Chart(

@@ -43,3 +43,17 @@ class Film:
     def moved(self) -> Floats:
         """Total variation between the shares at one look and at the next [L − 1]."""
         return np.abs(np.diff(self.shares, axis=0)).sum(1) / 2
+
+    @property
+    def late_effective(self) -> float:
+        """Mean of `effective` over the last third."""
+        return float(_late(self.effective).mean())
+
+    @property
+    def late_moved(self) -> float:
+        """Mean of `moved` over the last third."""
+        return float(_late(self.moved).mean())
+
+
+def _late(values: Floats) -> Floats:
+    return values[-(len(values) // 3) :]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, root_scalar
 from torch import Tensor
 
 from pushforward.objectives.divergence import Divergence, weighted_jensen_shannon
@@ -19,6 +19,7 @@ GRID = torch.arange(-260, 261, dtype=torch.float64) * STEP
 FLOOR = 1e-90  # of densities: below it their ratio, and the gradient of it, would overflow
 WEIGHTS = tuple((1 / (1 + np.exp(-np.linspace(-5, 5, 41)))).tolist())
 HALVES = tuple(np.linspace(0.6, 5.4, 49).tolist())  # half the distance of two equal bumps, in their deviations
+NODES = 1001  # of the integral over z: half as many give the same root to 1e-6
 
 
 @dataclass(frozen=True)
@@ -136,3 +137,25 @@ def breaks_at(branches: dict[str, Branch]) -> float:
     if k + 1 >= len(lead) or not np.isfinite(lead[k]):
         return math.nan
     return float(HALVES[k] + (HALVES[k + 1] - HALVES[k]) * lead[k] / (lead[k] - lead[k + 1]))
+
+
+def reverse_kl_breaks() -> float:
+    """Where `breaks_at` must lie for reverse KL: the root of both fits' difference, on nodes that move with Q.
+
+    −½ log 2πe s² − Σ w log p(m + s z) needs neither `GRID`, nor `Divergence`, nor a branch that is followed.
+    """
+    z = np.linspace(-9, 9, NODES)
+    w = np.exp(-(z**2) / 2)
+    w /= w.sum()
+
+    def value(half: float, m: float, s: float) -> float:
+        x = m + s * z
+        log_p = np.logaddexp(-((x - half) ** 2) / 2, -((x + half) ** 2) / 2) - math.log(2 * math.sqrt(2 * math.pi))
+        return float(-0.5 * math.log(2 * math.pi * math.e * s**2) - w @ log_p)
+
+    def lead(half: float) -> float:
+        middle = minimize(lambda v: value(half, 0, v[0]), [half], method="Nelder-Mead").fun
+        aside = minimize(lambda v: value(half, v[0], v[1]), [half, 1.0], method="Nelder-Mead").fun
+        return float(middle - aside)
+
+    return float(root_scalar(lead, bracket=(2.6, 3.5), xtol=1e-6).root)

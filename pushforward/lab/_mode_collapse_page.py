@@ -10,28 +10,34 @@ from pushforward.report.charts import Figure, axes, curve, dots, heat, label
 
 FRAMES, SHOWN = 6, 250  # pictures of a film, and points in each
 MINIMAX, PLAIN, WGAN_GP = "minimax", "non-saturating", "WGAN-GP, 1 critic step"
-R3GAN, FAST = "R3GAN: R1 and R2", "non-saturating, fast critic"
-COLOURS = {MINIMAX: "@c5", PLAIN: "@c1", WGAN_GP: "@c4", R3GAN: "@c0", FAST: "@c2"}
+DAMPED, R3GAN, FAST = "non-saturating, R1 and R2", "R3GAN", "non-saturating, fast critic"
+COLOURS = {MINIMAX: "@c5", PLAIN: "@c1", WGAN_GP: "@c4", DAMPED: "@c0", R3GAN: "@c3", FAST: "@c2"}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was computed: films by the names of the ways to train, and the data seen alike; centres: of the modes."""
+    """What was computed: films by the names of the ways to train, and the data seen alike; centres: of the modes.
+
+    gamma, slope_weight: γ of R1 and R2, and λ of WGAN-GP.
+    """
 
     films: dict[str, Film]
     data: Film
     centres: Floats
     critic_rate: float
     rate: float
+    gamma: float
+    slope_weight: float
 
 
 def page(numbers: tuple[Number, ...], seen: Seen) -> Finding:
     """All that is drawn and said of it."""
     return Finding(
-        "A slow critic lets the generator swing from mode to mode, until slopes are penalised",
+        "A slow critic lets the generator swing from mode to mode, until slopes are pulled to 0",
         "The generator moves to where the critic scores it best, and the critic takes time to learn that it came. With "
-        "a critic ten times as slow as the generator, GANs swing over the modes and cover a few at a time. R1 and R2 "
-        "damp this on the same networks; so does a critic that keeps up.",
+        "a critic ten times as slow as the generator, GANs swing over the modes and cover a few at a time. R1 and R2, "
+        "which pull the critic's slopes to 0, damp this on the same networks with the same loss; so does a critic that "
+        "keeps up. WGAN-GP's pull to a slope of 1, with one critic step a round, does not.",
         numbers,
         (_pictures(seen), _bands(seen), _measures(seen), _why(seen)),
         (
@@ -47,7 +53,10 @@ def _pictures(seen: Seen) -> Part:
     return Part(
         "What the generators make",
         "Each row is one run, each picture the same latents at a later round, the first before training; crosses "
-        "are the eight modes. Networks, first weights, data and the generator's rate are the same in all rows.\n\n"
+        "are the eight modes. Networks, first weights, data and the generator's rate are the same in all rows, and all "
+        "but the last have the slow critic. The first and the third differ in R1 and R2 alone, of weight "
+        f"γ = {seen.gamma:g}. WGAN-GP has λ = {seen.slope_weight:g} and one critic step a round; its paper has 10 and "
+        "five.\n\n"
         "Look at one row from left to right. A collapsed generator does not stay where it is: the critic learns that "
         "points there are fake, and the whole crowd, a streak or a clump, is thrown to the other side and past it. R1 "
         "and R2 keep the slow critic's crowd spread over all modes, as a loose cloud; the fast critic draws the ring.",
@@ -55,7 +64,7 @@ def _pictures(seen: Seen) -> Part:
             _reel("Collapsed and swinging: two losses with a slow critic", (PLAIN, WGAN_GP), seen),
             _reel(
                 "Spread out: R1 and R2 with the same slow critic, and a critic as fast as the generator",
-                (R3GAN, FAST),
+                (DAMPED, FAST),
                 seen,
             ),
         ),
@@ -97,10 +106,14 @@ def _bands(seen: Seen) -> Part:
         "Who has which mode, and when",
         "One line is one mode, in their order round the ring, and a sample counts for the mode nearest to it. Dark is "
         "a large share; an eighth is the colour of the data's picture. Patches that jump from line to line are a "
-        "generator that swings to and fro. With R1 and R2 the pattern fades as training goes on.",
+        "generator that swings to and fro. With R1 and R2 the pattern fades as training goes on, and does so under two "
+        "losses: the non-saturating one, which swings without them, and R3GAN's, which compares real with fake.",
         tuple(
             Chart(
-                name[0].upper() + name[1:], _shares(film), f"Heat map of the shares of eight modes over rounds: {name}"
+                name[0].upper() + name[1:],
+                _shares(film),
+                f"Heat map of the shares of eight modes over rounds: {name}",
+                wide=film is seen.data,
             )
             for name, film in every.items()
         ),
@@ -127,28 +140,53 @@ def _measures(seen: Seen) -> Part:
     ]
     away = axes("round", "W₂", ylog=True)
     away["yaxis"] |= {"tickvals": [0.5, 1, 2, 5, 10, 20]}
+    late = {name: float(film.kl[-(len(film.kl) // 3) :].mean()) for name, film in films.items()}
     nearest = float(data.distance.mean())
     far.append(curve(ends, [nearest, nearest], "data against data", "@soft", width=1.5, dash="dash"))
     return Part(
         "In numbers",
         f"The KL divergence of the modes' shares to equal ones, from {samples:,} samples. A single mode has log 8 = "
         "2.08, two modes log 4; a sample of the data itself has 7/2n, for no sample is quite even. KL sees shares "
-        "only, W₂ also how far points lie from the modes. It is exact, between samples, and not 0 for the data either.",
+        "only, W₂ also how far points lie from the modes. It is exact, between samples, and not 0 for the data "
+        "either.\n\n"
+        "The last chart has one point a run: how much of the crowd changes its mode between two looks, and how many "
+        "modes it covers at a time. The non-saturating runs differ in one thing each: "
+        "R1 and R2, or the critic's rate.",
         (
             Chart(
                 "KL of the shares to uniform",
                 {"data": kl, "layout": axes("round", "nats", ylog=True)},
-                "Three curves stay near 1, those of R3GAN and the fast critic fall to 0.1 and below",
+                "In the last third, on average: " + "; ".join(f"{name} {value:.2g}" for name, value in late.items()),
                 wide=True,
             ),
             Chart(
                 f"W₂ to the data, {matched} samples each",
                 {"data": far, "layout": away},
-                "The same order as for KL; the lowest are R3GAN and the fast critic",
+                "Exact distances between samples, at every fourth look: "
+                + "; ".join(f"{name} {film.distance[-1]:.2g} at the end" for name, film in films.items()),
                 wide=True,
             ),
+            _both(seen),
         ),
         ("KL = Σ p log 8p = log 8 − H(p),   effective modes e^H = 8 e^(−KL)",),
+    )
+
+
+def _both(seen: Seen) -> Chart:
+    """One point a run: coverage against swinging."""
+    at = {name: (film.late_moved, film.late_effective) for name, film in seen.films.items()}
+    chance = float(seen.data.moved.mean()), float(seen.data.effective.mean())
+    points = [{**dots(np.array([at[name]]), name, COLOURS[name], 12)} for name in at]
+    points.append({**dots(np.array([chance]), "the data itself", "@ink", 12)})
+    layout = axes("share that changes its mode between two looks", "effective modes")
+    layout["xaxis"] |= {"range": [0, 1.05 * max(x for x, _ in at.values())]}
+    layout["yaxis"] |= {"range": [0, 8.6]}
+    told = "; ".join(f"{name} {modes:.1f} modes, {moved:.2f} moved" for name, (moved, modes) in at.items())
+    return Chart(
+        "A crowd that swings covers few modes at a time (last third of training)",
+        {"data": points, "layout": layout},
+        told,
+        wide=True,
     )
 
 
@@ -163,5 +201,5 @@ def _why(seen: Seen) -> Part:
         f"{seen.critic_rate:g} against {seen.rate:g}. A fast critic never lets the crowd gather. A zero-centred "
         "penalty takes away the slope that the crowd would follow, on real points (R1) and on the crowd's own (R2). "
         "WGAN-GP keeps that slope at 1, and relies on several steps of the critic for each of the "
-        "generator's; with one slow step it swings as the others do.",
+        "generator's; with one slow step it swings much as without a penalty.",
     )

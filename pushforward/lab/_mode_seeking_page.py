@@ -70,7 +70,7 @@ def page(numbers: tuple[Number, ...], seen: Seen) -> Finding:
             "Minka 2005, Divergence measures and message passing, Microsoft Research TR-2005-173, Section 2.",
             "Theis et al. 2016, A note on the evaluation of generative models, arXiv:1511.01844, Figure 1.",
             "Huszár 2015, How (not) to train your generative model, arXiv:1511.05101, Section 3.",
-            "Nowozin et al. 2016, f-GAN, arXiv:1606.00709, Section 3 (univariate mixture of Gaussians).",
+            "Nowozin et al. 2016, f-GAN, arXiv:1606.00709, Section 2.5 (univariate mixture of Gaussians).",
         ),
     )
 
@@ -86,6 +86,16 @@ def _bell(at: Fit, name: str, colour: str, dash: str = "solid", shown: bool = Tr
     x = torch.linspace(-6, 6, 241, dtype=torch.float64)
     y = normal(x, at.m, at.s)
     return curve(x.numpy(), y.numpy(), name, colour, dash=dash, shown=shown)
+
+
+def _shapes(best: dict[str, Fit]) -> str:
+    """Which fits are wide, and which sit on the left or the right bump."""
+    shapes: dict[str, list[str]] = {}
+    for name, one in best.items():
+        # A fit on one bump is clearly narrower than the whole law, whose deviation is that of KL's fit.
+        narrow = f"narrow on the {'left' if one.m < 0 else 'right'} bump"
+        shapes.setdefault(narrow if one.s < 0.75 * best["KL"].s else "wide over both bumps", []).append(name)
+    return "Curves: " + "; ".join(f"{shape} for {' and '.join(names)}" for shape, names in shapes.items())
 
 
 def _fits_part(seen: Seen) -> Part:
@@ -122,7 +132,7 @@ def _fits_part(seen: Seen) -> Part:
     )
     charts = (
         Chart("The best Gaussian for each divergence", figure(tuple(fits)),
-              "Wide curves over both bumps for KL, JS and Hellinger, and a narrow one on the left bump for reverse KL"),
+              _shapes({name: found[0] for name, found in fits.items()})),
         Chart("The nearest Gaussian in transport", figure(("KL", "W₁", "W₂")),
               "Three wide curves with means close to each other"),
         Chart("Reverse KL's several minima", local, "A narrow curve on each bump that holds one, and a wide one",
@@ -287,8 +297,7 @@ def _games_part(seen: Seen) -> Part:
         "How near they end is set by two things: the critic's bound lies below the divergence by a gap, and "
         "differences smaller than it are out of the game's sight; and the draws never stop shaking it, so that the "
         f"last {100 * seen.tail:.0f} % of the path are averaged. The generator minimises the bound itself. With the "
-        "non-saturating trick it would follow another divergence once the critic is optimal, and end elsewhere: "
-        "the trick is for the start of training."
+        "non-saturating trick it would follow another divergence once the critic is optimal, and end elsewhere."
     )
     charts = (
         Chart("The paths of four games", {"data": data, "layout": layout},

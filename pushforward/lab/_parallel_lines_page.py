@@ -188,7 +188,8 @@ def _noise(noised: Noised) -> Part:
     return Part(
         "What noise does",
         "Add N(0, σ²I) to both laws, and they meet everywhere. Jensen–Shannon becomes smooth, near 0 a parabola of "
-        "curvature 1/4σ², and it has a slope as far as the noise reaches: some 3 σ. Beyond, it is flat again.\n\n"
+        "curvature 1/4σ², and it has a slope as far as the noise reaches: some 5 σ, "
+        "where it is a tenth of its steepest. Beyond, it is flat again.\n\n"
         "The generator's gradient through the best critic, which is known here, p/(p + q), is on the right. Minimax's "
         "is that of 2 JS and dies with distance. That of −log D is the gradient of KL(Q‖P) − 2 JS: it grows with "
         "distance, and as 1/σ² as the noise is taken away. One vanishes, the other explodes.",
@@ -206,7 +207,7 @@ def _noise(noised: Noised) -> Part:
         ),
         (
             "JS(P * N, Q_θ * N) = θ²/8σ² + …",
-            "E_q[−∇ log(1 − D*)] → −∇ 2 JS,   E_q[−∇ log D*] = ∇ [KL(Q‖P) − 2 JS]",
+            "E_q[−∇ log(1 − D*)] = −∇ 2 JS,   E_q[−∇ log D*] = ∇ [KL(Q‖P) − 2 JS]",
         ),
     )
 

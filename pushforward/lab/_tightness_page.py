@@ -126,7 +126,7 @@ def _gaps(seen: Seen) -> Part:
             Chart(
                 "What is missing",
                 {"data": gap, "layout": logs},
-                "Five falling curves on a logarithmic axis, from near 1 to below a thousandth",
+                "Five falling curves on a logarithmic axis, from 1 to about a thousandth or below",
                 tall=True,
             ),
         ),

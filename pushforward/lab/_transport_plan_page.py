@@ -51,13 +51,18 @@ class Matchings:
 
 @dataclass(frozen=True)
 class Growth:
-    """W₂ of two Gaussians in d dimensions, of samples of each size [S, repeats], and their two floors [S, 2]."""
+    """W₂ of two Gaussians in d dimensions, of samples of each size [S, repeats], and two floors of each, [.., 2].
+
+    earned: what the laws' own prices earn on each pair, [S, repeats]; stretch: the most by which the map stretches.
+    """
 
     d: int
     sizes: tuple[int, ...]
     exact: float
     found: Floats
     floors: Floats
+    earned: Floats
+    stretch: float
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def page(numbers: tuple[Number, ...], seen: Seen) -> Finding:
             _slices_part(seen.slices),
         ),
         (
-            "Peyré & Cuturi 2019, Computational Optimal Transport, arXiv:1803.00567, Sections 2, 4 and 10.1.",
+            "Peyré & Cuturi 2019, Computational Optimal Transport, arXiv:1803.00567, Sections 2, 4 and 10.4.",
             "Villani 2003, Topics in Optimal Transportation, Sections 1.1, 2.2 and 2.3.",
             "Feydy et al. 2019, arXiv:1810.08278, Section 1 (Sinkhorn divergences between MMD and transport).",
             "Janati et al. 2020, arXiv:2006.02572, Section 3 (entropic transport between Gaussians).",
@@ -157,8 +162,8 @@ def _prices_part(line: Line, prices: Prices) -> Part:
         "and v(y) for unloading at y, never more together than the way costs. Whatever he earns, no plan can cost "
         "less; and the best prices earn exactly the cheapest plan's cost.\n\n"
         "For W₁ the two prices are one function f and its negative, 1-Lipschitz: the critic of a Wasserstein GAN. It "
-        "climbs with slope 1 wherever mass has to come down, and turns where nothing has to pass. For W₂ the slack "
-        "of the prices is 0 just where the plan has mass: laid over one another, the two maps fit."
+        "climbs with slope 1 wherever mass has to come down, and turns where nothing has to pass. For W₂ the plan "
+        "has mass only where the slack of the prices is 0: laid over one another, the two maps fit."
     )
     formulas = (
         "W₁ = sup over |f(x) − f(y)| ≤ |x − y| of E_P f − E_Q f,    "
@@ -203,7 +208,7 @@ def _slack(line: Line, prices: Prices) -> Chart:
         "What the prices of W₂ leave of the cost",
         {"data": [heat(x, x, hidden.T, "√slack"), on_plan], "layout": slack_layout},
         "A heat map that is nowhere negative, with a valley of zeros along the plan's curve",
-        "Where the slack is 0 mass may go, and there it goes: complementary slackness.",
+        "Mass may go only where the slack is 0: complementary slackness.",
         tall=True,
     )
 
@@ -245,8 +250,8 @@ def _gaussians_part(growths: tuple[Growth, ...]) -> Part:
         layout["yaxis"]["rangemode"] = "tozero"
         traces = [
             ("their samples", np.sqrt((one.found**2).mean(1)), "@c0"),
-            ("P's samples, the floor", one.floors[:, 0], "@c1"),
-            ("Q's samples, the floor", one.floors[:, 1], "@c2"),
+            ("P's samples, the floor", np.sqrt((one.floors[..., 0] ** 2).mean(1)), "@c1"),
+            ("Q's samples, the floor", np.sqrt((one.floors[..., 1] ** 2).mean(1)), "@c2"),
         ]
         figure = {
             "data": [
@@ -260,10 +265,16 @@ def _gaussians_part(growths: tuple[Growth, ...]) -> Part:
     text = (
         "Between Gaussians W₂ is known: the means' distance, and how far one covariance is from the other. Between "
         "samples it is larger, and slow to come down: two samples of the very same law are apart too, by what is "
-        f"called the floor. In the plane {sizes[-1]} points are enough. In {growths[-1].d} dimensions the floor falls "
-        "like n^(−1/d): a distance between samples is to be read beside real against real of the same size."
+        f"called the floor. In the plane {sizes[-1]} points come within a few percent. In {growths[-1].d} dimensions "
+        "the floor falls like n^(−1/d): a distance between samples is to be read beside real against real of the same "
+        "size.\n\n"
+        "By how much larger? Let the prices u and v of the two laws be paid for the samples. They earn W₂² on average, "
+        "and the samples' plan costs more than they earn, but by no more than L times the floor of P in squares, where "
+        "L is the most by which the map T = ∇φ from P to Q stretches."
     )
     formulas = (
+        "W₂²(P̂ₙ, Q̂ₙ) − E_P̂ₙ u − E_Q̂ₙ v ≤ L W₂²(P̂ₙ, T⁻¹Q̂ₙ),    as |x − T(x′)|² − u(x) − v(T(x′)) = "
+        "2 (φ(x) − φ(x′) − ⟨∇φ(x′), x − x′⟩) ≤ L |x − x′|²",
         "W₂² = |m₁ − m₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁^½ Σ₂ Σ₁^½)^½),    E W₂²(P̂ₙ, Q̂ₙ) ≥ W₂²(P, Q)",
         "|W₂(P̂ₙ, Q̂ₙ) − W₂(P, Q)| ≤ W₂(P̂ₙ, P) + W₂(Q̂ₙ, Q),    E W₂²(P̂ₙ, P) ≤ E W₂²(P̂ₙ, P̂ₙ′)",
     )

@@ -19,7 +19,14 @@ from pushforward.lab._dirac_game import FIRST, SECOND, Spectrum, Variant, damped
 from pushforward.lab._dirac_gan_page import CELLS, EDGE, SETTLING, Field, Seen, page
 from pushforward.lab._finding import Finding, Number
 from pushforward.objectives.adversarial import minimax, non_saturating, relativistic, wasserstein
-from pushforward.objectives.penalties import gradient_penalty, r1, r2, zero_centred_between
+from pushforward.objectives.penalties import (
+    dragan_penalty,
+    gradient_penalty,
+    lipschitz_penalty,
+    r1,
+    r2,
+    zero_centred_between,
+)
 
 CLIP, SLOPE_WEIGHT, CONSENSUS = 0.5, 0.5, 1.0
 NEAR, GROWTH_ROUNDS = 1e-4, 100  # where, and over how many rounds, the growth of small distances is measured
@@ -61,6 +68,8 @@ def variants(cfg: Config) -> dict[str, Variant]:
         "WGAN, clipped": Variant(wasserstein, 1, clip=CLIP),
         "WGAN-GP": Variant(wasserstein, 1, _unit_slope),
         "WGAN-GP, 5 critic steps": Variant(wasserstein, 5, _unit_slope),
+        "WGAN-LP": Variant(wasserstein, 1, _bounded_slope),
+        "DRAGAN": Variant(non_saturating, 1, _unit_slope_near_data),
         "WGAN with R1": Variant(wasserstein, 1, lambda D, real, fake: half * r1(D, real)),
         "instance noise": Variant(minimax, noise=noise),
         "R1": _damped_by(cfg.gamma),
@@ -97,6 +106,15 @@ def run(cfg: Config, tell: Tell) -> Finding:
 
 def _unit_slope(D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     return SLOPE_WEIGHT * gradient_penalty(D, real, fake, _half(real))
+
+
+def _bounded_slope(D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    return SLOPE_WEIGHT * lipschitz_penalty(D, real, fake, _half(real))
+
+
+def _unit_slope_near_data(D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    # Half the weight of WGAN-GP, as f′(0) = ½: the logistic loss pulls half as hard. A point mass has no spread.
+    return SLOPE_WEIGHT * FIRST * dragan_penalty(D, real, torch.zeros_like(real))
 
 
 def _half(x: Tensor) -> Tensor:

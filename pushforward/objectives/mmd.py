@@ -102,8 +102,10 @@ def on_features(kernel: Kernel, net: Callable[[Tensor], Tensor]) -> OnFeatures:
 def median_bandwidth(x: Tensor, y: Tensor) -> float:
     """The median distance between different points of both samples together (of at most 1,000 of each, evenly chosen).
 
-    Raises ValueError where it is 0. Gretton et al. 2012, JMLR 13, Section 8.
+    Raises ValueError where it is 0 or a sample is empty. Gretton et al. 2012, JMLR 13, Section 8.
     """
+    if min(len(x), len(y)) == 0:
+        raise ValueError(f"a bandwidth needs points of both samples, got {len(x)} and {len(y)}; give 1 or more of each")
     parts = [t.detach().flatten(1).double()[:: -(-len(t) // HEURISTIC)] for t in (x, y)]
     median = float(torch.pdist(torch.cat(parts)).median())
     if not median > 0:
@@ -115,9 +117,10 @@ def mmd2(kernel: Kernel, x: Tensor, y: Tensor, unbiased: bool = True, block: int
     """MMD² of two samples x [N, ...], y [M, ...]: a scalar, differentiable in the samples and the kernel.
 
     Unbiased: means over different points, so that equal laws give 0 on average and may give less than 0; N, M >= 2.
-    Biased: the squared distance of the samples' own mean embeddings, >= 0, too large by about E[k(x, x) − k(x, x')]
-    (1/N + 1/M). Beyond one block of examples it is differentiable once, and a kernel that has parameters of its own
-    (learned features aside) keeps all its blocks. Half precision is computed in float32.
+    Biased: the squared distance of the samples' own mean embeddings, >= 0 (rounding below 0 is cut, the gradient is
+    not), too large by about E[k(x, x) − k(x, x')] (1/N + 1/M). Beyond one block of examples it is differentiable once,
+    and a kernel that has parameters of its own (learned features aside) keeps all its blocks. Half precision is
+    computed in float32.
     Raises ValueError for different shapes or too few examples.
     Gretton et al. 2012, JMLR 13, Eq. 3 (unbiased) and 5 (biased).
     """
@@ -127,8 +130,10 @@ def mmd2(kernel: Kernel, x: Tensor, y: Tensor, unbiased: bool = True, block: int
         if many and not kernel(x[:1].detach(), y[:1].detach()).requires_grad:
             value = _Blockwise.apply(x, y, kernel, unbiased, block)
             assert isinstance(value, Tensor)
-            return value
-        return _total(part.sum(kernel, (x, y)) for part in _parts(len(x), len(y), unbiased, block))
+        else:
+            value = _total(part.sum(kernel, (x, y)) for part in _parts(len(x), len(y), unbiased, block))
+    # A critic that is to pull equal embeddings apart needs the gradient there, so only the number is cut.
+    return value if unbiased else value - value.detach().clamp_max(0)
 
 
 @dataclass(frozen=True)
@@ -216,8 +221,10 @@ def mmd2_estimate(kernel: Kernel, x: Tensor, y: Tensor, block: int = BLOCK) -> E
 
     By Hoeffding's decomposition: the variances of the examples' own effects, from the row sums less the noise that
     they have themselves, over N and M, and of what is left, over the number of pairs: the larger part where laws agree.
+    Raises ValueError as `mmd2`, and where samples, features or kernel are not finite.
     """
     kernel, x, y = _prepared(kernel, x, y, block, least=4)
+    _finite(x, y)
     n, m = len(x), len(y)
     with torch.no_grad():
         (kx, square_x), (ky, square_y) = _row_sums(kernel, x, x, block), _row_sums(kernel, y, y, block)
@@ -251,11 +258,13 @@ def permutation_test(
 
     p = (1 + how many of them give as much or more)/(1 + permutations): under one law P(p <= α) <= α, whatever the
     sizes. The kernel must not have been trained on these samples. Memory O(block² + (N + M) permutations).
+    Raises ValueError as `mmd2`, and where samples, features or kernel are not finite.
     Gretton et al. 2012, JMLR 13, Section 5; Phipson & Smyth 2010, arXiv:1603.05766 (the ones in p).
     """
     if permutations < 1:
         raise ValueError(f"a permutation test needs at least 1 permutation, got {permutations}; use 999")
     kernel, x, y = _prepared(kernel, x, y, block, least=2)
+    _finite(x, y)
     n, m = len(x), len(y)
     with torch.no_grad():
         pooled = torch.cat([x, y])
@@ -286,10 +295,16 @@ def _row_sums(kernel: Kernel, x: Tensor, y: Tensor, block: int) -> tuple[Tensor,
 
 
 def _blocks(kernel: Kernel, x: Tensor, y: Tensor, block: int) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Rows, columns and the kernel's matrix there, in float64 on the CPU; 0 at i = j where x is y."""
+    """Rows, columns and the kernel's matrix there, without autocast, in float64 on the CPU; 0 at i = j where x is y."""
     for i, j in itertools.product(range(0, len(x), block), range(0, len(y), block)):
         rows, columns = slice(i, i + block), slice(j, j + block)
-        part = kernel(x[rows], y[columns]).cpu().double()
+        with torch.autocast(x.device.type, enabled=False):
+            part = kernel(x[rows], y[columns]).cpu().double()
+        if not math.isfinite(float(part.sum())):
+            raise ValueError(
+                f"a kernel must give finite values, got {int((~part.isfinite()).sum())} nan or inf between samples of "
+                f"numbers up to {float(max(x.abs().max(), y.abs().max())):.3g}; give them in float64 or in larger units"
+            )
         if x is y and i == j:
             part.fill_diagonal_(0)
         yield rows, columns, part
@@ -313,6 +328,13 @@ def _prepared(kernel: Kernel, x: Tensor, y: Tensor, block: int, least: int) -> t
     x, y = x.flatten(1), y.flatten(1)
     precise = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     return kernel, x.to(precise), y.to(precise)
+
+
+def _finite(x: Tensor, y: Tensor) -> None:
+    for name, sample in (("x", x), ("y", y)):
+        bad = int((~sample.isfinite().all(1)).sum())
+        if bad:
+            raise ValueError(f"{name} must be finite, got nan or inf in {bad} of {len(sample)} rows; remove those")
 
 
 def _squares(x: Tensor, y: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from pushforward.objectives.transport import same_width
 
 RATED = 20  # steps between two looks at the rate of convergence
+ROUNDING = 4 * torch.finfo(torch.float64).eps  # of the largest cost: steps this small can be none by rounding alone
 
 
 def sinkhorn_divergence(
@@ -21,22 +22,29 @@ def sinkhorn_divergence(
     approximation: as ε goes to 0 it goes to the exact cost W_p^p; as ε grows, to half the energy distance,
     E|x − y| − ½ E|x − x'| − ½ E|y − y'|, for p = 1 and to the squared distance of the means for p = 2. So give ε in
     the units of the cost.
-    x: [N, D], y: [M, D], N M numbers of memory; p = 1 or 2. tolerance: the largest relative error of a marginal; in
-    float32 no less than about 1e-6 of the largest cost over ε. Raises RuntimeError where `limit` steps don't reach it.
+    x: [N, D], y: [M, D], N M numbers of memory; p = 1 or 2. Computed in float64 whatever the samples are
+    (in float32 small ε seem to converge, and large ε leave only rounding), given in theirs, in at least float32.
+    tolerance: the largest relative error of a marginal. Raises ValueError for costs that are not finite or too large
+    for tolerance × ε to be more than rounding, RuntimeError where `limit` steps don't reach the tolerance.
     Feydy et al. 2019, arXiv:1810.08278, Eq. 3 and Section 3 (symmetric updates, gradient by the envelope theorem).
     """
     same_width(x, y)
     if p not in (1, 2):
         raise ValueError(f"the Sinkhorn divergence is positive for p = 1 and 2, got p = {p}; use one of them")
     _checked_epsilon(epsilon)
+    given = _at_least_single(torch.promote_types(x.dtype, y.dtype))
+    x, y = x.double(), y.double()
     still_x, still_y = x.detach(), y.detach()
-    f, g = _potentials(_costs(still_x, still_y, p), epsilon, tolerance, limit)
-    own_x = _own_potential(_costs(still_x, still_x, p), epsilon, tolerance, limit)
-    own_y = _own_potential(_costs(still_y, still_y, p), epsilon, tolerance, limit)
+    pairs = (("x, x", still_x, still_x), ("y, y", still_y, still_y), ("x, y", still_x, still_y))
+    own, other, both = (_costs(a, b, p) for _, a, b in pairs)
+    for (name, *_), costs in zip(pairs, (own, other, both), strict=True):
+        _checked_costs(name, costs, epsilon, tolerance, given)
+    f, g = _potentials(both, epsilon, tolerance, limit)
+    own_x, own_y = (_own_potential(costs, epsilon, tolerance, limit) for costs in (own, other))
     # At the optimum only the costs' own dependence on the points counts; the other side's points stand still.
     on_x = _soft_minimum(_costs(x, still_y, p), g, epsilon) - _soft_minimum(_costs(x, still_x, p), own_x, epsilon)
     on_y = _soft_minimum(_costs(y, still_x, p), f, epsilon) - _soft_minimum(_costs(y, still_y, p), own_y, epsilon)
-    return on_x.mean() + on_y.mean()
+    return (on_x.mean() + on_y.mean()).to(given)
 
 
 def entropic_plan(
@@ -52,18 +60,21 @@ def entropic_plan(
 
     As ε goes to 0 it goes to a cheapest plan, as ε grows to the product a ⊗ b.
     costs: [N, M], finite, from which ε takes its units; a: [N], b: [M], masses >= 0 that are scaled to add up to 1,
-    or equal ones. tolerance: the largest relative error of a marginal, as in `sinkhorn_divergence`.
+    or equal ones. tolerance: the largest relative error of a marginal. Computed in float64, and given as the costs
+    are, in at least float32, as in `sinkhorn_divergence`.
     Raises ValueError for input that is not so, RuntimeError where `limit` steps don't suffice.
     Peyré & Cuturi 2019, arXiv:1803.00567, Sections 4.1 and 4.4 (in logs).
     """
     _checked_epsilon(epsilon)
     if costs.ndim != 2 or 0 in costs.shape or not costs.isfinite().all():
         raise ValueError(f"costs must be a finite matrix [N, M], N and M >= 1, got the shape {tuple(costs.shape)}")
-    costs = costs.detach() - costs.detach().min()  # the same plan, and what is to be annealed starts at 0
+    given, costs = _at_least_single(costs.dtype), costs.detach().double()
+    costs = costs - costs.min()  # the same plan, and what is to be annealed starts at 0
+    _checked_costs("less the least of them", costs, epsilon, tolerance, torch.float64)
     log_a, log_b = _log_masses(a, costs[:, 0], "a"), _log_masses(b, costs[0], "b")
     # A third: the over-relaxed step behind the last look can leave three times what was seen.
     f, g = _potentials(costs, epsilon, tolerance / 3, limit, log_a, log_b)
-    return torch.exp((f[:, None] + g - costs) / epsilon + log_a[:, None] + log_b)
+    return torch.exp((f[:, None] + g - costs) / epsilon + log_a[:, None] + log_b).to(given)
 
 
 def _checked_epsilon(epsilon: float) -> None:
@@ -71,6 +82,25 @@ def _checked_epsilon(epsilon: float) -> None:
         raise ValueError(
             f"epsilon must be positive, got {epsilon}; give it in the units of the cost, such as |x − y|^p"
         )
+
+
+def _checked_costs(name: str, costs: Tensor, epsilon: float, tolerance: float, dtype: torch.dtype) -> None:
+    """Costs that `dtype` holds, among which steps of tolerance × ε are more than rounding."""
+    largest = float(costs.max())
+    if not largest <= torch.finfo(dtype).max:
+        raise ValueError(
+            f"costs ({name}) must be finite in {dtype}, got {largest:.3g} at most; remove points that are nan or inf, "
+            "or take larger units"
+        )
+    if not tolerance * epsilon >= ROUNDING * largest:
+        raise ValueError(
+            f"tolerance × epsilon must be at least {ROUNDING * largest:.3g}, the rounding of costs ({name}) up to "
+            f"{largest:.3g}, got {tolerance * epsilon:.3g}; raise tolerance or epsilon"
+        )
+
+
+def _at_least_single(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _log_masses(given: Tensor | None, like: Tensor, name: str) -> Tensor:
@@ -153,10 +183,12 @@ def _unfinished(tolerance: float, limit: int) -> RuntimeError:
 
 def _soft_minimum(costs: Tensor, potential: Tensor, epsilon: float, log_masses: Tensor | None = None) -> Tensor:
     """−ε log Σ_j mass_j exp((potential_j − c_ij)/ε) for each row; a mean where no masses are given."""
-    terms = (potential - costs) / epsilon
     if log_masses is None:
-        return -epsilon * (torch.logsumexp(terms, 1) - math.log(costs.shape[1]))
-    return -epsilon * torch.logsumexp(terms + log_masses, 1)
+        # A large ε would multiply the rounding of a logarithm near 0. The mean of expm1 is at least 1/M − 1.
+        terms = potential - costs
+        top = terms.detach().amax(1)
+        return -top - epsilon * torch.log1p(torch.expm1((terms - top[:, None]) / epsilon).mean(1))
+    return -epsilon * torch.logsumexp((potential - costs) / epsilon + log_masses, 1)
 
 
 def _costs(x: Tensor, y: Tensor, p: float) -> Tensor:

@@ -23,6 +23,8 @@ from pushforward.data.spec import DataSpec
 from pushforward.networks.mlp import Generator
 from pushforward.objectives.mmd import Gaussian, mmd2
 
+TINY = 1e-12  # MMD² below which there is nothing but rounding, and the root has no slope to follow
+
 
 @dataclass(frozen=True)
 class Config:
@@ -61,7 +63,8 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     kernel = Gaussian(tuple(narrowest * 2**i for i in range(cfg.kernels)))
 
     def generator(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        return mmd2(kernel, batch["x"], G(batch["z"]), unbiased=False).sqrt(), {}
+        squared = mmd2(kernel, batch["x"], G(batch["z"]), unbiased=False)
+        return squared.clamp_min(TINY).sqrt(), {}
 
     def play(batches: Iterator[Batch], clock: Clock) -> Iterator[Move]:
         x = next(batches)["x"]

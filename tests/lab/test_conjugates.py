@@ -6,8 +6,9 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
+from pushforward.lab import conjugates
 from pushforward.lab.conjugates import COUNTS, Config, run
-from pushforward.objectives.divergence import DIVERGENCES, by_name
+from pushforward.objectives.divergence import DIVERGENCES, alpha, by_name
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,20 @@ def test_every_divergence_of_the_library_is_on_the_page_with_an_alpha_its_revers
     titles = [a["text"] for a in charts(finding)["f(u) over u, each with its tangents"]["layout"]["annotations"]]
     assert titles[: len(DIVERGENCES)] == [name.replace("_", " ") for name in DIVERGENCES]
     assert titles[len(DIVERGENCES) :] == ["alpha(1.5)", "alpha(-0.5)", "weighted JS(0.3)"]
+
+
+@pytest.mark.parametrize("order", [0.7, 0.9, 0.99, -0.5])
+def test_the_domain_ends_at_the_closed_form_for_every_order_of_alpha(order):
+    # f(u)/u comes to 1/(1 − alpha) like u^(alpha − 1): at 10¹² and 0.9 it is still off by 0.7.
+    found = run(Config(alpha=order), lambda share: None)
+    assert [n.name for n in found.numbers if n.holds is not True] == []
+    limit = conjugates._recession(alpha(order))
+    assert limit == pytest.approx(1 / (1 - order), rel=1e-11)
+
+
+def test_an_end_of_the_domain_that_is_slightly_off_is_found():
+    wrong = dataclasses.replace(alpha(0.9), high=10 * (1 + 1e-7))
+    assert conjugates._check(wrong, 0).end == pytest.approx(1e-7, rel=1e-3)
 
 
 def test_crosses_on_the_page_are_suprema_that_scipy_finds_too(finding):

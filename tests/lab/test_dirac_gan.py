@@ -55,6 +55,7 @@ def hand_derived(name, theta, psi):
     plain = (psi * sigmoid(u), -theta * sigmoid(u))
     towards_real = psi * sigmoid(-u)
     slope = -2 * SLOPE_WEIGHT * (abs(psi) - 1) * np.sign(psi)
+    beyond = -2 * SLOPE_WEIGHT * np.maximum(abs(psi) - 1, 0) * np.sign(psi)
     bend, square = sigmoid(u) ** 2 * sigmoid(-u), theta**2 + psi**2  # of ½(θ² + ψ²)σ(u)², with σ' = σ(1 − σ)
     length = theta * sigmoid(u) ** 2 + square * psi * bend, psi * sigmoid(u) ** 2 + square * theta * bend
     return {
@@ -65,6 +66,8 @@ def hand_derived(name, theta, psi):
         "WGAN, clipped": (psi, -theta),
         "WGAN-GP": (psi, -theta + slope),
         "WGAN-GP, 5 critic steps": (psi, -theta + slope),
+        "WGAN-LP": (psi, -theta + beyond),
+        "DRAGAN": (towards_real, plain[1] + slope / 2),
         "WGAN with R1": (psi, -theta - GAMMA * psi),
         "R1": (plain[0], plain[1] - GAMMA * psi),
         "R2": (plain[0], plain[1] - GAMMA * psi),
@@ -130,6 +133,19 @@ def test_wgan_in_turn_keeps_its_invariant_and_clipping_holds_the_critic(ways):
     assert invariant(point) == pytest.approx(kept, rel=1e-12)  # a hundred rounds of float64
 
 
+def test_wgan_lp_is_wgan_inside_its_limit_of_the_slope_and_comes_in_to_it_from_outside(finding, ways):
+    h, point = 0.2, torch.tensor([[0.3, -0.4]], dtype=torch.float64)
+    free = point
+    for _ in range(100):
+        point, free = turn(ways["WGAN-LP"], point, h).detach(), turn(ways["WGAN"], free, h).detach()
+    torch.testing.assert_close(point, free, atol=0, rtol=0)
+    away = distances(finding, 0)["WGAN-LP"]  # its far start, at 1.5
+    # On the orbit of θ² + ψ² − hθψ = 1 − h²/4 that touches |ψ| = 1, distances² are this over 1 ± h/2.
+    bounds = [math.sqrt((1 - h**2 / 4) / (1 + sign * h / 2)) for sign in (1, -1)]
+    assert away[-100:].min() == pytest.approx(bounds[0], abs=0.01)  # it nears the orbit from outside, ever slower
+    assert away[-100:].max() == pytest.approx(bounds[1], abs=0.01)
+
+
 def test_wgan_gp_rests_where_its_penalty_balances_the_loss():
     just_below = torch.tensor([[-2 * SLOPE_WEIGHT, -1e-9]], dtype=torch.float64)
     pull = field(variants(Config())["WGAN-GP"], just_below)
@@ -147,6 +163,16 @@ def test_only_damped_variants_come_to_rest(finding):
     assert max(ends, key=lambda name: ends[name]) == "R1"
     assert (np.diff(restless["minimax, at once"]) > 0).all()
     assert np.ptp(restless["minimax, in turn"]) < 0.15  # of 1.5: a round's first-order error, h f'/2 each way
+
+
+def test_every_penalty_has_a_portrait_and_r1s_is_of_three(finding):
+    labels = {
+        note["text"]
+        for part in finding.parts
+        for chart in part.charts
+        for note in chart.figure["layout"].get("annotations", [])
+    }
+    assert labels == (set(variants(Config())) - {"R1", "R2", "0-GP"}) | {"R1 = R2 = 0-GP"}
 
 
 def test_the_page_draws_the_field_of_autograd(finding):

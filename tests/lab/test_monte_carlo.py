@@ -38,6 +38,28 @@ def test_the_theory_on_the_page_is_the_law_of_e_to_a_normal():
     assert np.trapezoid((np.exp(x) - mean) ** 2 * density, x) == pytest.approx(monte_carlo.DEVIATION**2, rel=1e-9)
 
 
+def test_the_dimension_divides_the_error_by_its_root(finding):
+    shown = curves(finding, 0)
+    ratio = np.array(shown["1 dimension"]["y"]) / np.array(shown["20 dimensions"]["y"])
+    found = finding.number("error on a line over error in 20 dimensions, same n")
+    assert found.measured == pytest.approx(ratio[-1], rel=1e-12)
+    assert found.theory == pytest.approx(math.sqrt(20))
+    # Eleven independent sizes, each ratio of two root mean squares over 400 repeats to 5 %: their mean to 1.5 %. Small
+    # samples of the heavy-tailed e^X vary more.
+    assert ratio.mean() == pytest.approx(math.sqrt(20), rel=0.08)
+
+
+def test_intervals_on_the_page_are_those_of_fresh_draws(finding):
+    rng = np.random.default_rng(0)
+    y = np.exp(rng.standard_normal((4000, monte_carlo.INTERVALS)))
+    half = 1.96 * y.std(1, ddof=1) / math.sqrt(monte_carlo.INTERVALS)
+    covered = (np.abs(y.mean(1) - math.exp(0.5)) <= half).mean()
+    found = finding.number("95 % intervals that hold the expectation")
+    # 400 intervals against 4,000 others: four standard errors of the difference.
+    assert found.measured == pytest.approx(covered, abs=4 * math.sqrt(0.95 * 0.05 * (1 / 400 + 1 / 4000)))
+    assert covered == pytest.approx(0.95, abs=0.01 + 4 * math.sqrt(0.95 * 0.05 / 4000))
+
+
 def test_cauchy_means_do_not_settle(finding):
     spread = np.array(curves(finding, 3)["means of Cauchy draws"]["y"])
     assert spread.min() > 0.6

@@ -79,6 +79,16 @@ def test_noise_gives_jensen_shannon_a_slope_within_its_reach_only(finding):
     assert np.array(shown["σ = 0.06"]["y"])[-1] == pytest.approx(math.log(2), abs=1e-6)
 
 
+def test_noised_jensen_shannon_is_nearly_flat_from_5_deviations_on():
+    # Densities of its own, on a grid in units of σ; noised_js against the same.
+    t, z = np.linspace(0, 5.2, 53), np.linspace(-8, 13.2, 4001)
+    p, q = np.exp(-(z**2) / 2), np.exp(-((z - t[:, None]) ** 2) / 2)
+    js = np.trapezoid(p * np.log(2 * p / (p + q)) + q * np.log(2 * q / (p + q)), z) / math.sqrt(8 * math.pi)
+    slope = np.gradient(js, t)
+    assert slope[50] / slope.max() == pytest.approx(0.1, abs=0.01)  # the text's tenth
+    assert [noised_js(0.25 * v, 0.25) for v in (2.0, 5.0)] == pytest.approx(js[[20, 50]].tolist(), rel=1e-6)
+
+
 def test_minimax_stays_and_wasserstein_critics_arrive(finding):
     shown = {name: np.array(trace["y"]) for name, trace in curves(finding, 3, 0).items()}
     assert np.abs(shown["minimax"] - 1).max() < 0.01
@@ -89,6 +99,13 @@ def test_minimax_stays_and_wasserstein_critics_arrive(finding):
     # The spectral critic's slope is 1 at most, and within a few hundredths of it: it keeps up with exact W₁.
     assert shown["WGAN, spectral"][:9] == pytest.approx(shown["exact W₁"][:9], abs=0.05)
     assert shown["−log D"][10:].std() > 0.2  # thrown about
+
+
+def test_the_penalised_critic_at_rest_has_the_slope_that_makes_its_loss_least(finding):
+    number = finding.number("slope of the penalised critic at θ = 1, come to rest")
+    s = np.linspace(0.5, 2, 150_001)
+    assert number.measured == pytest.approx(s[(10 * (s - 1) ** 2 - s).argmin()], abs=0.02)
+    assert number.measured - 1 > 0.02  # so that a slope of 1 would not pass
 
 
 def test_minimax_gradients_are_orders_below_and_fall(finding):
@@ -123,7 +140,7 @@ def test_the_closed_forms_of_samples_are_those_of_a_fine_grid():
 
 
 def test_the_same_seed_finds_the_same_and_another_seed_does_not(monkeypatch):
-    for name, value in (("STEPS_NEAR", 10), ("FIRST", 5)):
+    for name, value in (("STEPS_NEAR", 10), ("FIRST", 5), ("SETTLING", 5)):
         monkeypatch.setattr(parallel_lines, name, value)
     small = Config(steps=9, critic_steps=1)
     # Too short for the theory, and for the critic's last five looks alike: only what was measured is compared.

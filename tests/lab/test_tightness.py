@@ -139,9 +139,21 @@ def test_a_large_critic_passes_the_truth_on_its_own_samples_only_and_less_so_on_
     assert max(np.max(y) for y in on_laws) <= exact + 1e-6  # single precision
 
 
+def test_an_estimate_of_nothing_does_not_hold(finding):
+    lower = finding.number("the same against the best quadratic critic's bound")
+    upper = next(n for n in finding.numbers if n.name.startswith("cross-fitted"))
+    assert lower.measured == upper.measured
+    # What a parabola can tell of the two laws, from the page's own curve: a share of the divergence.
+    share = traces(finding, "Bound as a share")["jensen shannon"]["y"][2]
+    assert lower.theory == pytest.approx(share * integral(jensen_shannon), rel=1e-6)
+    assert lower.theory > 0
+    assert not dataclasses.replace(lower, measured=0.0).holds
+    assert not dataclasses.replace(upper, measured=upper.theory + 5 * upper.within / 4).holds
+
+
 def test_the_same_seed_finds_the_same_and_another_seed_does_not(monkeypatch):
-    # One ladder, few steps, and no cross-fitting, which has such a test of its own.
-    for name, value in {"SHOWN": ("kl",), "STEPS": 40, "SIZES": (50,)}.items():
+    # Two ladders, few steps, and no cross-fitting, which has such a test of its own.
+    for name, value in {"SHOWN": ("kl", "jensen_shannon"), "STEPS": 40, "SIZES": (50,)}.items():
         monkeypatch.setattr(tightness, name, value)
     monkeypatch.setattr(tightness, "_cross_fitted", lambda cfg: Estimate(0.1, 0.01, 800, 0.08, 0.12, "lower bound"))
     small = Config(points=256, widest=4)

@@ -120,12 +120,40 @@ def test_samples_overstate_the_distance_of_gaussians_and_their_floor_falls(findi
         assert found[0] > exact[0]
         assert abs(found[-1] - exact[0]) < abs(found[0] - exact[0])
         assert all((np.diff(f) < 0).all() for f in floors)
-    _, a1, shift, a2 = lab._pair(2)
+
+
+@pytest.mark.parametrize("d", [2, 8])
+def test_the_distance_of_the_gaussians_is_that_of_deviations_along_common_axes(finding, d):
+    _, a1, shift, a2 = lab._pair(d)
     # Diagonal in the turned basis of the second, as the first is round: Σ (1 − s)² over its deviations.
-    exact = math.sqrt(float(shift @ shift) + sum((1 - s) ** 2 for s in (0.5, 2.0)))
-    assert finding.number("W₂ of two samples of 512, in 2 dimensions").theory == pytest.approx(exact, abs=1e-9)
-    assert torch.equal(a1, torch.eye(2, dtype=torch.float64))
-    assert torch.linalg.svdvals(a2).tolist() == pytest.approx([2.0, 0.5])
+    deviations = torch.linalg.svdvals(a2).tolist()
+    exact = math.sqrt(float(shift @ shift) + sum((1 - s) ** 2 for s in deviations))
+    assert finding.number(f"W₂ of two samples of 512, in {d} dimensions").theory == pytest.approx(exact, abs=1e-9)
+    assert torch.equal(a1, torch.eye(d, dtype=torch.float64))
+    assert deviations == pytest.approx(np.linspace(2.0, 0.5, d))
+    assert shift.tolist() == [1.0] + [0.0] * (d - 1)
+
+
+@pytest.mark.parametrize("d", [2, 8])
+def test_prices_of_gaussians_are_tight_on_the_map_and_earn_no_more_than_any_plan(d):
+    _, _, m, a = lab._pair(d)
+    x = torch.from_numpy(np.random.default_rng(d).normal(size=(60, d)))
+    values, axes = np.linalg.eigh((a @ a.T).numpy())
+    root = torch.from_numpy(axes * np.sqrt(values) @ axes.T)
+    paid = (x - (m + x @ root)).square().sum(1).mean()
+    # 1e-9: sums of 60 squares in float64.
+    assert lab._earned(x, m + x @ root, m, a) == pytest.approx(paid.item(), abs=1e-9)
+    other = torch.from_numpy(np.random.default_rng(d + 1).normal(size=(60, d)))
+    excess = lab.exact_wasserstein(x, m + other @ root) ** 2 - lab._earned(x, m + other @ root, m, a)
+    # Holds for each pair of samples, with no average: weak duality below, the map's stretch of 2 above.
+    assert 0 < excess < 2 * lab.exact_wasserstein(x, other) ** 2
+
+
+def test_the_limit_on_the_excess_is_below_what_the_triangle_inequality_allows(finding):
+    number = finding.number("excess of W₂² of these samples over what the laws' prices earn, in 2 dimensions")
+    exact, _, *floors = (np.array(t["y"]) for t in traces(finding, 4, 0))
+    assert number.theory == pytest.approx(2 * floors[0][-1] ** 2, rel=1e-9)
+    assert number.theory + number.within < 0.2 * ((exact[0] + floors[0][-1] + floors[1][-1]) ** 2 - exact[0] ** 2)
 
 
 def test_slices_see_a_share_of_one_in_d(finding):

@@ -172,3 +172,36 @@ def test_blocks_are_never_above_the_costs_and_hardly_below(p):
     exact = costs(between.x, between.y, p) - v
     assert (lower <= exact + 1e-15).all()
     assert (lower >= exact - 1e-10).all()
+
+
+@pytest.mark.parametrize("apart", [1e5, 1e6, 1e7, 1e8])
+@pytest.mark.parametrize("p", [1, 2, 3.5])
+def test_tight_clusters_far_apart_are_matched_as_each_is_alone(apart, p):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((700, 2)), rng.standard_normal((700, 2))
+    x[350:, 0] += apart
+    y[350:, 0] += apart
+    alone = 0.0
+    for part in (slice(0, 350), slice(350, None)):
+        matrix = costs(x[part], y[part], p)
+        alone += matrix[linear_sum_assignment(matrix)].sum()
+    found = np.linalg.norm(x - y[cheapest_matching(x, y, p)], axis=1) ** p
+    assert found.sum() == pytest.approx(alone, rel=2e-9)  # SHARE of either
+
+
+def test_a_dense_answer_from_rounded_duals_is_not_taken(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((600, 2)), rng.standard_normal((600, 2))
+    x[300:, 0] += 1e7
+    y[300:, 0] += 1e7
+    monkeypatch.setattr(matching, "_sparse", lambda costs: (None, 1e14 * (np.arange(600) >= 300)))
+    matrix = costs(x, y, 2)
+    found = matrix[np.arange(600), cheapest_matching(x, y)].sum()
+    assert found == pytest.approx(matrix[linear_sum_assignment(matrix)].sum(), rel=1e-11)
+
+
+def test_a_sample_and_itself_in_another_order_need_no_matrix(monkeypatch):
+    monkeypatch.setattr(matching, "_dense", None)
+    x = np.random.default_rng(0).standard_normal((600, 2))
+    order = np.random.default_rng(1).permutation(600)
+    assert (x[order][cheapest_matching(x, x[order])] == x).all()

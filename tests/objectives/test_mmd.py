@@ -8,6 +8,8 @@ from sklearn.gaussian_process.kernels import RationalQuadratic as SklearnRationa
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from torch import Tensor, nn
 
+from pushforward.core.game import Clock, Move
+from pushforward.data.spec import DataSpec
 from pushforward.objectives.mmd import (
     Gaussian,
     Kernel,
@@ -20,6 +22,7 @@ from pushforward.objectives.mmd import (
     on_features,
     permutation_test,
 )
+from pushforward.recipes import gmmn
 
 KERNELS = [Gaussian((0.5, 2.0)), RationalQuadratic(), Polynomial(), Linear()]
 
@@ -215,7 +218,36 @@ def test_autocast_changes_nothing_and_half_precision_is_computed_in_float32():
     expected = mmd2(Polynomial(), x, y)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(mmd2(Polynomial(), x, y), expected)
+        inside = mmd2_estimate(Polynomial(), x, y), permutation_test(Polynomial(), x, y, 9)
+    assert inside == (mmd2_estimate(Polynomial(), x, y), permutation_test(Polynomial(), x, y, 9))
     assert mmd2(Polynomial(), x.bfloat16(), y.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("block", [16, 100])
+def test_in_float32_the_biased_value_is_not_below_zero_and_keeps_its_gradient(block):
+    kernel, cut = Gaussian((1.0, 2.0, 4.0)), 0
+    for seed in range(40):
+        x = normal(50, 2, seed=seed).float()
+        y = (x + 1e-5 * normal(50, 2, seed=seed + 100).float()).requires_grad_()
+        value = mmd2(kernel, x, y, unbiased=False, block=block)
+        assert value.item() >= 0
+        (gradient,) = torch.autograd.grad(value, y)
+        assert gradient.isfinite().all()
+        if value.item() == 0:
+            cut += 1
+            assert gradient.abs().max() > 0
+    assert cut > 0  # else nothing was tested
+
+
+def test_gmmns_loss_and_gradient_are_finite_where_kernels_see_no_difference():
+    game = gmmn.build(gmmn.Config(bandwidth=1000.0, latent=2, width=8, depth=1), DataSpec("plane", "points", (2,)))
+    clock, net = Clock(), game.players["generator"].nets
+    for seed in range(20):
+        (move,) = game.play(iter([{"x": normal(50, 2, seed=seed).float()}]), clock)
+        assert isinstance(move, Move)
+        loss, _ = move.objective(move.batch)
+        assert 0 < loss.item() < 0.01
+        assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(loss, list(net.parameters())))
 
 
 def test_the_median_bandwidth_is_the_median_distance_between_different_points():
@@ -225,6 +257,21 @@ def test_the_median_bandwidth_is_the_median_distance_between_different_points():
     assert median_bandwidth(many, many + 1) == pytest.approx(median_bandwidth(many[:900], many[:900] + 1), rel=0.05)
     with pytest.raises(ValueError, match="must be positive for a bandwidth, got 0"):
         median_bandwidth(torch.zeros(3, 2), torch.zeros(3, 2))
+    with pytest.raises(ValueError, match="points of both samples, got 0 and 3"):
+        median_bandwidth(torch.zeros(0, 2), torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize("of", [mmd2_estimate, permutation_test])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_values_that_are_not_finite_have_no_estimate_and_no_p_value(of, value):
+    x, broken = normal(10, 2), normal(12, 2, seed=1)
+    broken[3] = broken[5, 0] = value
+    with pytest.raises(ValueError, match="y must be finite, got nan or inf in 2 of 12 rows; remove those"):
+        of(Gaussian(), x, broken)
+    with pytest.raises(ValueError, match="x must be finite, got nan or inf in 2 of 12 rows"):
+        of(on_features(Gaussian(), torch.exp), broken, x)
+    with pytest.raises(ValueError, match=r"a kernel must give finite values, got \d00 nan or inf"):
+        of(Polynomial(), 1e20 * (x.float().abs() + 1), x.float())
 
 
 def test_the_permutation_test_has_its_level_under_one_law_and_uniform_p_values():

@@ -150,6 +150,59 @@ def test_points_without_mass_have_none_in_the_plan_and_change_nothing_else():
     assert plan[own][:, other].numpy() == pytest.approx(without.numpy(), rel=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_in_float32_an_epsilon_that_is_too_small_does_not_seem_to_converge(seed):
+    x, y = points(50, 2, seed=seed).float(), points(50, 2, seed=seed + 10).float()
+    with pytest.raises(RuntimeError, match="which 300 steps did not reach"):
+        sinkhorn_divergence(x, y, 1e-8, limit=300)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("epsilon", [0.05, 1.0, 1e6, 1e8, 1e16])
+def test_single_precision_changes_the_value_and_the_gradient_by_its_rounding_alone(epsilon, p):
+    x, y = points(30, 2).float().requires_grad_(), (points(20, 2, seed=1) + 0.2).float().requires_grad_()
+    u, v = x.detach().double().requires_grad_(), y.detach().double().requires_grad_()
+    single, double = (sinkhorn_divergence(a, b, epsilon, p, limit=20_000) for a, b in ((x, y), (u, v)))
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+    assert single.item() == pytest.approx(double.item(), rel=1e-7)
+    found, expected = torch.autograd.grad(single, (x, y)), torch.autograd.grad(double, (u, v))
+    for own, other in zip(found, expected, strict=True):
+        assert own.dtype == torch.float32
+        assert own.numpy() == pytest.approx(other.numpy(), rel=2e-7)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(sinkhorn_divergence(x, y, epsilon, p, limit=20_000), single)
+
+
+def test_a_large_epsilon_leaves_the_distance_of_the_means_and_no_rounding():
+    x, y = points(50, 2), points(50, 2, seed=1)
+    expected = (x.mean(0) - y.mean(0)).square().sum().item()
+    for epsilon in (1e8, 1e12, 1e20):  # off by O(cost²/ε)
+        assert sinkhorn_divergence(x, y, epsilon).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_half_precision_is_computed_in_more_and_given_in_float32():
+    x, y = points(20, 2).bfloat16(), points(20, 2, seed=1).bfloat16()
+    value = sinkhorn_divergence(x, y, 1.0)
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(sinkhorn_divergence(x.double(), y.double(), 1.0).item(), rel=1e-7)
+    costs = squares(8, 6).bfloat16()
+    plan = entropic_plan(costs, 0.5)
+    assert plan.dtype == torch.float32
+    assert plan.numpy() == pytest.approx(entropic_plan(costs.double(), 0.5).numpy(), rel=1e-6)
+
+
+def test_costs_that_are_finite_only_less_their_least_have_their_plan():
+    # Of two rows each gets its cheaper column, at costs of 6e38 that float32 does not hold.
+    plan = entropic_plan(torch.tensor([[3e38, -3e38], [-3e38, 3e38]]), 1e36)
+    assert plan.tolist() == [[0.0, 0.5], [0.5, 0.0]]
+
+
+def broken(value: float, dtype: torch.dtype = torch.float64) -> Tensor:
+    x = points(5, 2).to(dtype)
+    x[2, 1] = value
+    return x
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -168,6 +221,24 @@ def test_steps_that_do_not_suffice_are_an_error_and_no_number(call):
         (lambda: sinkhorn_divergence(points(3, 2), points(3, 3), 1.0), r"got \(3, 2\) and \(3, 3\)"),
         (lambda: sinkhorn_divergence(points(3, 2), points(3, 2), 0.0), "epsilon must be positive, got 0"),
         (lambda: sinkhorn_divergence(points(3, 2), points(3, 2), 1.0, 3), "for p = 1 and 2, got p = 3"),
+        (lambda: sinkhorn_divergence(broken(math.nan), points(4, 2), 1.0), r"costs \(x, x\) must be finite .* got nan"),
+        (lambda: sinkhorn_divergence(points(4, 2), broken(math.inf), 1.0), r"costs \(y, y\) must be finite"),
+        (
+            lambda: sinkhorn_divergence(broken(1e20, torch.float32), points(4, 2).float(), 1.0),
+            "finite in torch.float32",
+        ),
+        (
+            lambda: sinkhorn_divergence(points(3, 2), points(3, 2) + 1e10, 1.0),
+            r"the rounding of costs \(x, y\) up to 2",
+        ),
+        (lambda: sinkhorn_divergence(points(3, 2), points(3, 2), 1e-14), "tolerance × epsilon must be at least"),
+        (lambda: entropic_plan(squares(3, 2), 1e-14), "tolerance × epsilon must be at least"),
+        (lambda: entropic_plan(torch.tensor([[3e38, -3e38]]), 1.0), r"tolerance × epsilon .* up to 6e\+38"),
+        (
+            lambda: entropic_plan(torch.tensor([[1.7e308, -1.7e308]], dtype=torch.float64), 1.0),
+            "finite in torch.float64",
+        ),
+        (lambda: entropic_plan(torch.full((2, 2), math.nan), 1.0), "finite"),
         (lambda: entropic_plan(squares(3, 2), math.nan), "epsilon must be positive, got nan"),
         (lambda: entropic_plan(points(3), 1.0), r"a finite matrix \[N, M\], N and M >= 1, got the shape \(3,\)"),
         (lambda: entropic_plan(squares(3, 2) * math.inf, 1.0), r"a finite matrix \[N, M\]"),

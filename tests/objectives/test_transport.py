@@ -141,6 +141,8 @@ def test_it_is_a_metric_between_samples_and_grows_with_p(seed, p, d):
         (np.zeros((4, 2)), np.array([[0, np.inf]]), {}, "y must be finite"),
         (np.zeros((0, 2)), np.zeros((3, 2)), {}, "N and D >= 1"),
         (np.zeros(4), np.zeros((3, 2)), {}, r"got the shape \(4,\); flatten"),
+        (np.full((4, 2), 1e155), np.zeros((3, 2)), {}, "below 1e300, got points 1e.155 apart"),
+        (np.full((4, 1), 1e80), np.zeros((4, 1)), {"p": 4}, "costs .* must stay below 1e300"),
         (np.zeros((4, 2)), np.zeros((4, 2)), {"p": 0.5}, "p >= 1, got p = 0.5"),
         (np.zeros((4, 2)), np.zeros((4, 2)), {"p": math.inf}, "p >= 1"),
         (np.zeros((4, 2)), np.zeros((4, 2)), {"a": np.ones(3)}, "one mass for each of 4 points"),
@@ -249,6 +251,8 @@ def test_gradients_between_gaussians_agree_with_finite_differences_where_eigenva
     [
         ((torch.zeros(2), torch.eye(3), torch.zeros(2), torch.eye(2)), "means .D. and covariances"),
         ((torch.zeros(2), torch.ones(2, 2), torch.zeros(2), torch.eye(2)), "cov1 must be positive definite"),
+        ((torch.zeros(2), torch.full((2, 2), math.nan), torch.zeros(2), torch.eye(2)), "cov1 must be finite"),
+        ((torch.zeros(2), torch.eye(2), torch.tensor([math.nan, 0]), torch.eye(2)), "mean2 must be finite"),
         ((torch.zeros(2), torch.eye(2), torch.zeros(2), torch.tensor([[1.0, 0.5], [0, 1]])), "cov2 must be symmetric"),
     ],
 )
@@ -264,11 +268,66 @@ def test_gaussians_that_are_none_are_refused(given, words):
         (lambda: sliced_costs(points(3, 2), points(3, 2), points(4, 3)), r"directions must be \[K, 2\]"),
         (lambda: line_cost(points(3), points(0)), "at least 1 point, got 3 and 0"),
         (lambda: line_cost(points(3), points(3), 0.5), "p >= 1"),
+        (lambda: line_cost(torch.arange(3), torch.arange(4)), "must be floating point, got torch.int64"),
+        (lambda: sliced_cost(points(3, 2), points(3, 2), directions=-1), "directions must be at least 1, got -1"),
     ],
 )
 def test_input_that_makes_no_sense_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize(("p", "apart"), [(1, 1e4), (2, 1e2), (2, 1e4), (2, 1e7), (2, 1e8), (4, 1e2), (4, 1e5)])
+@pytest.mark.parametrize("m", [120, 60])
+def test_masses_in_groups_far_apart_have_the_plan_of_each_alone_or_none(p, apart, m):
+    x, y = normal(120, 2), normal(m, 2, seed=1)
+    x[60:, 0] += apart
+    y[m // 2 :, 0] += apart
+    a, b = np.full(120, 1 / 120), np.full(m, 1 / m)
+    alone = [
+        transport_plan(x[i], y[j], p, a=a[i], b=b[j]).cost
+        for i, j in ((slice(0, 60), slice(0, m // 2)), (slice(60, None), slice(m // 2, None)))
+    ]
+    refused = (p, apart) in {(2, 1e7), (2, 1e8), (4, 1e5)}
+    if refused:
+        with pytest.raises(RuntimeError, match="groups far apart on their own"):
+            transport_plan(x, y, p, a=a, b=b)
+    else:
+        cost = transport_plan(x, y, p, a=a, b=b).cost
+        assert cost == pytest.approx(np.mean(alone), rel=1e-6)  # the rounding that is let pass
+
+
+@pytest.mark.parametrize(("p", "scale"), [(1, 1e-5), (2, 1e-3), (4, 1e-2), (2, 1e-9), (2, 1e9)])
+def test_plans_do_not_depend_on_the_unit_of_length(p, scale):
+    x, y = normal(150, 2), normal(100, 2, seed=1)
+    assert exact_wasserstein(scale * x, scale * y, p) == pytest.approx(scale * exact_wasserstein(x, y, p), rel=1e-9)
+
+
+def test_masses_are_as_far_from_themselves_as_nothing():
+    x, a = normal(50, 2), np.random.default_rng(0).exponential(size=50)
+    assert exact_wasserstein(x, x[::-1], a=a, b=a[::-1]) == pytest.approx(0, abs=1e-9)
+    assert exact_wasserstein(np.zeros((4, 2)), np.zeros((3, 2))) == 0
+
+
+def test_on_a_line_points_without_mass_never_count_wherever_they_are():
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        x, y = np.sort(rng.standard_normal((20, 1)), 0), rng.standard_normal((15, 1))
+        a, b = rng.exponential(size=20), rng.exponential(size=15)
+        a[-1] = 0
+        plan = transport_plan(x, y, a=a, b=b)
+        assert 19 not in plan.rows
+        assert plan.cost == pytest.approx(transport_plan(x[:-1], y, a=a[:-1], b=b).cost, rel=1e-12)
+
+
+def test_slices_are_computed_in_float32_under_autocast_and_in_half_precision():
+    x = points(200, 4).float() + 30
+    expected = sliced_cost(x, x + 0.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(sliced_cost(x, x + 0.1), expected)
+    half = sliced_cost(x.bfloat16(), (x + 1).bfloat16())
+    assert half.dtype == torch.float32
+    assert torch.equal(half, sliced_cost(x.bfloat16().float(), (x + 1).bfloat16().float()))
 
 
 def test_a_plan_speaks_for_itself():
