@@ -197,11 +197,10 @@ def wide(runs: Path, rows: tuple[Row, ...]) -> str:
         for data, metric in shown:
             row = next(r for r in rows if (r.name, r.data) == (name, data))
             found = [m for s in row.seeds if (m := last(row.folder(runs, s))) and metric in m]
-            missing = f" ({len(found)} of {len(row.seeds)} seeds)" if len(found) < len(row.seeds) else ""
+            missing = f" ({len(found)} of {len(row.seeds)})" if len(found) < len(row.seeds) else ""
             cells.append(brief(metric, found) + missing if found else "")
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    lines += ["", "```", *(row.command + " --seed S" for row in rows), "```", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def brief(metric: str, runs: list[dict[str, dict[str, float | None]]]) -> str:
