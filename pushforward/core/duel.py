@@ -34,15 +34,13 @@ def two_players(
     betas: tuple[float, float] = (0.9, 0.999),
     ema: float | None,
     optimizer: Callable[[Iterable[nn.Parameter], float], Optimizer] | None = None,
-    project: Callable[[nn.ModuleDict], None] | None = None,
     lr_schedule: Schedule | None = None,
     betas_schedule: Callable[[int], tuple[float, float]] | None = None,
 ) -> dict[str, Player]:
     """`critic` (network D) and `generator` (network G), each with a fused Adam of `betas`, or an optimizer of its own.
 
     lr: of both, or (critic's, generator's); lr_schedule: of both, over `lr`; ema: half-life of the generator's average
-    in examples, or None. optimizer: (parameters, rate) -> what moves them, in place of Adam; project: applied to the
-    critic's networks after each of its steps.
+    in examples, or None. optimizer: (parameters, rate) -> what moves them, in place of Adam.
     """
     if isinstance(lr, tuple) and lr_schedule is not None:
         raise ValueError(f"one schedule can't set two learning rates, got {lr}; give one rate, or no schedule")
@@ -54,9 +52,7 @@ def two_players(
         average = None if half_life is None else EMA(nets, half_life)
         return Player(nets, make(nets.parameters(), rate), lr_schedule, betas_schedule, ema=average)
 
-    players = {"critic": player("D", D, rates[0], None), "generator": player("G", G, rates[1], ema)}
-    players["critic"].project = project
-    return players
+    return {"critic": player("D", D, rates[0], None), "generator": player("G", G, rates[1], ema)}
 
 
 def alternate(

@@ -55,7 +55,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         lr=cfg.lr,
         ema=cfg.ema,
         optimizer=lambda parameters, rate: RMSprop(parameters, rate, alpha=cfg.decay, foreach=True),
-        project=weight_clipping(cfg.clip),
     )
+    players["critic"].project = weight_clipping(cfg.clip)
     play = alternate(G, D, wasserstein, cfg.latent, critic_steps=cfg.critic_steps)
     return Game(players, play, Sampler(players["generator"]), (cfg.latent,), critic=Judge(players["critic"]))
