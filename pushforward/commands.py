@@ -5,6 +5,7 @@ import dataclasses
 import io
 import itertools
 import json
+import math
 import os
 import re
 import shlex
@@ -290,6 +291,9 @@ def _experiment(name: str, arguments: list[str]) -> int:
     )
     wanted.__doc__ = f"{lab.summary(name)}."
     asked: Any = _parse(wanted, arguments, f"pushforward lab {name}")
+    for field, value in dataclasses.asdict(asked.experiment).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field} must be a finite number, got {value}; see pushforward lab {name} --help")
     out = asked.lab.out or Path("runs") / "lab" / name
     if (out / "config.json").exists():
         raise ValueError(f"{out} is a training run, whose report would be lost; choose another --out")

@@ -49,9 +49,9 @@ class Config:
     """Of the projections behind each sliced distance."""
 
     def __post_init__(self) -> None:
-        if self.points < 3 or self.dimensions < 2 or self.repeats < 2 or self.directions < 100:
+        if self.points < 3 or self.dimensions < 3 or self.repeats < 2 or self.directions < 100:
             raise ValueError(
-                "plans need 3 or more points, 2 or more dimensions, 2 or more repeats and 100 or more directions, "
+                "plans need 3 or more points, 3 or more dimensions, 2 or more repeats and 100 or more directions, "
                 f"got {self.points}, {self.dimensions}, {self.repeats} and {self.directions}; raise them"
             )
 

@@ -151,6 +151,8 @@ def test_the_command_fails_where_a_number_does_not_hold(tmp_path, monkeypatch, c
         ),
         (["lab", "monte-carlo", "--repeats", "3"], "got 3 repeats and 20 dimensions; raise them"),
         (["lab", "monte-carlo", "--repeats", "many"], "invalid literal for int() with base 10: 'many'"),
+        (["lab", "mode-collapse", "--gamma", "nan"], "gamma must be a finite number, got nan"),
+        (["lab", "vanishing-gradients", "--noise", "inf"], "noise must be a finite number, got inf"),
         (["lab", "all", "--seed", "1"], "has no options"),
     ],
 )

@@ -171,7 +171,7 @@ def test_the_same_seed_finds_the_same_and_another_seed_does_not():
     assert one != other
 
 
-@pytest.mark.parametrize("changes", [{"points": 2}, {"dimensions": 1}, {"repeats": 1}, {"directions": 99}])
+@pytest.mark.parametrize("changes", [{"points": 2}, {"dimensions": 2}, {"repeats": 1}, {"directions": 99}])
 def test_too_few_to_see_a_plan_are_refused(changes):
     with pytest.raises(ValueError, match=r"plans need 3 or more points, .* raise them"):
         Config(**changes)
