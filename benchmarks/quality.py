@@ -76,8 +76,8 @@ DIVERGENCES = (
     "neyman",
     "total_variation",
 )
-# Examples that take about as long on one core: half a minute for the ring, three times as much for the grid, whose modes
-# nothing learns in half a minute, and one minute for images.
+# Examples that take about as long on one core: half a minute for the ring, three times as much for the grid, whose
+# modes nothing learns in half a minute, and one minute for images.
 EQUAL = {
     "ring8": {"wgan": 1_200_000, "mmd-gan": 190_000, "gmmn": 310_000, "r3gan": 400_000},
     "grid25": {"wgan": 3_600_000, "mmd-gan": 570_000, "gmmn": 930_000, "r3gan": 1_200_000},
