@@ -37,22 +37,39 @@ def decode(raw: bytes, resolution: int, channels: int | None) -> Bytes:
     first frame; EXIF rotation is applied; what is transparent shows white. Grey deeper than 8 bits is scaled by the
     range of its format. Raises any of Pillow's errors for a file that it cannot read, ValueError for too large a one.
     """
-    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and image.width * image.height > limit:
-            raise ValueError(f"{image.width}x{image.height} pixels, more than the {limit} that are safe to decode")
+    with _opened(raw) as image:
         image.draft(None, (2 * resolution, 2 * resolution))
         image.load()
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
         plain = _plain(image)
         small = square(plain, resolution)
     # The middle square and the filter are symmetric: turning the small picture is turning the large one.
-    if turn is not None:
-        small = small.transpose(turn)
-    if small.mode == "RGB" and channels == 1:
-        small = small.convert("L")
-    x = np.asarray(small)
-    if small.mode == "F":
+    return _bytes(small if turn is None else small.transpose(turn), channels)
+
+
+def decode_whole(raw: bytes) -> Bytes:
+    """The whole image at its own size: uint8 [H, W] if it is grey, else [H, W, 3]; as `decode` in all else."""
+    with _opened(raw) as image:
+        image.load()
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+        plain = _plain(image)
+    return _bytes(plain if turn is None else plain.transpose(turn), None)
+
+
+def _opened(raw: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(raw), formats=FORMATS)
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise ValueError(f"{image.width}x{image.height} pixels, more than the {limit} that are safe to decode")
+    return image
+
+
+def _bytes(image: Image.Image, channels: int | None) -> Bytes:
+    """[H, W], or [H, W, 3] where three channels differ and are not asked to be one."""
+    if image.mode == "RGB" and channels == 1:
+        image = image.convert("L")
+    x = np.asarray(image)
+    if image.mode == "F":
         x = np.rint(x).clip(0, 255).astype(np.uint8)
     if x.ndim == 3 and (x == x[..., :1]).all():
         x = x[..., 0]

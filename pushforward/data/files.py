@@ -14,12 +14,12 @@ from pushforward.data.catalogue import Options
 from pushforward.data.decoding import ENDINGS, decode, quiet
 from pushforward.data.listing import Archive, Files, Folder, image_names, shown, wrapper
 from pushforward.data.packing import Packer, counted, in_order, mapped
+from pushforward.data.reading import digested, judge, reason, unchanged
 from pushforward.data.source import ArrayData
 from pushforward.data.spec import DataSpec
 
 RESOLUTION = 64
 VERSION = 1  # of decoding and packing: other bytes need another number
-LISTED = 20  # bad files told on the screen
 
 
 def load(name: str, options: Options) -> ArrayData:
@@ -43,8 +43,8 @@ def _images(path: Path, files: Files, options: Options) -> ArrayData:
     if not names:
         raise ValueError(f"no images in {place}; files are looked for that end in {' '.join(ENDINGS)}")
     resolution = options.resolution or RESOLUTION
-    listed = _listed_classes(files, names, place)
-    digests = _digests(files, names, options)
+    listed = listed_classes(files, names, place)
+    digests = digested(files, names, options)
     head = json.dumps([VERSION, resolution, options.channels, listed])
     key = hashlib.sha256("\n".join([head, *(f"{d} {json.dumps(n)}" for n, d in digests.items())]).encode()).hexdigest()
 
@@ -55,29 +55,12 @@ def _images(path: Path, files: Files, options: Options) -> ArrayData:
     folder = cached(cache_folder(options.cache), key[:32], build)
     bad: dict[str, str] = json.loads((folder / "bad.json").read_text())
     skipped = tuple(f"{shown(name)} ({reason})" for name, reason in bad.items())
-    _judge(place, len(names), skipped, options)
+    judge(place, len(names), skipped, options)
     good = [name for name in names if name not in bad]
-    y, labels = _labels(good, listed)
+    y, labels = labels_of(good, listed)
     x = mapped(folder / "x.npy")
     spec = DataSpec(path.resolve().stem, "images", x.shape[1:], None if labels is None else len(labels))
     return ArrayData(spec, x, y, labels, key, skipped)
-
-
-def _digests(files: Files, names: list[str], options: Options) -> dict[str, str]:
-    """SHA-256 of each file, or `! reason` for one that cannot be read."""
-
-    def one(name: str) -> str:
-        try:
-            return hashlib.sha256(files.read(name)).hexdigest()
-        except Exception as error:  # whatever keeps a file from being read makes it a bad one, not the end
-            return f"! {_reason(error)}"
-
-    with counted("Reading", len(names), options.progress) as step:
-        digests = {}
-        for name, digest in zip(names, in_order(one, names), strict=True):
-            digests[name] = digest
-            step()
-    return digests
 
 
 def _pack(path: Path, files: Files, digests: dict[str, str], resolution: int, options: Options) -> dict[str, str]:
@@ -86,13 +69,13 @@ def _pack(path: Path, files: Files, digests: dict[str, str], resolution: int, op
     def one(name: str) -> NDArray[np.uint8] | str:
         if digests[name].startswith("! "):
             return digests[name][2:]
-        raw = _unchanged(files, name, digests[name])
+        raw = unchanged(files, name, digests[name])
         try:
             return decode(raw, resolution, options.channels) if raw else "empty file"
         except MemoryError:  # no fault of the file, and not to be remembered as one
             raise
         except Exception as error:  # damaged files raise nearly every type there is from within Pillow
-            return _reason(error)
+            return reason(error)
 
     bad: dict[str, str] = {}
     bar = counted("Decoding", len(digests), options.progress)
@@ -106,53 +89,7 @@ def _pack(path: Path, files: Files, digests: dict[str, str], resolution: int, op
     return bad
 
 
-def _unchanged(files: Files, name: str, digest: str) -> bytes:
-    """The file's bytes. Raises ValueError where they are not those that the cache's key was made of."""
-    try:
-        raw = files.read(name)
-    except Exception:  # it could be read a moment ago
-        raw = b""
-    if hashlib.sha256(raw).hexdigest() != digest:
-        raise ValueError(f"{shown(name)} changed while it was read; try again when its writer is done")
-    return raw
-
-
-def _reason(error: Exception) -> str:
-    if type(error).__name__ == "UnidentifiedImageError":
-        return "not an image"
-    text = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)) or type(error).__name__
-    return shown(text.split("\n")[0])
-
-
-def _judge(place: str, total: int, skipped: tuple[str, ...], options: Options) -> None:
-    """Raises ValueError where too few images are left, or too many are bad; else tells of the bad ones."""
-    bad = len(skipped)
-    first = ", ".join(skipped[:3]) + (", …" if bad > 3 else "")
-    if bad == total:
-        raise ValueError(f"none of the {total} images in {place} can be read: {first}")
-    if bad > options.max_bad * total:
-        raise ValueError(
-            f"{bad} of {total} images in {place} cannot be read ({bad / total:.1%}, more than {options.max_bad:.1%}): "
-            f"{first}; remove them, or allow more with --max-bad {_share(bad / total)}"
-        )
-    if total - bad < 2:
-        raise ValueError(f"{total - bad} image in {place}; a data set has at least 2")
-    if skipped and options.progress:
-        from rich.console import Console
-
-        console = Console(stderr=True)
-        for line in skipped[:LISTED]:
-            console.print(f"skipped {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-        if bad > LISTED:
-            console.print(f"skipped {bad - LISTED} more", style="yellow", markup=False, highlight=False)
-
-
-def _share(share: float) -> str:
-    """The share, rounded up to two digits after the point."""
-    return f"{-(-share * 100 // 1) / 100:g}"
-
-
-def _listed_classes(files: Files, names: list[str], place: str) -> dict[str, int] | bool:
+def listed_classes(files: Files, names: list[str], place: str) -> dict[str, int] | bool:
     """Classes from `dataset.json`; False without that file, True where it lists none.
 
     {"labels": [["path", class], …]} or {"labels": null}, as NVIDIA's StyleGAN tools write it: their numbered folders
@@ -178,7 +115,9 @@ def _listed_classes(files: Files, names: list[str], place: str) -> dict[str, int
     return {name: listed[name] for name in names}
 
 
-def _labels(names: list[str], listed: dict[str, int] | bool) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
+def labels_of(
+    names: list[str], listed: dict[str, int] | bool
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
     """Classes from `dataset.json`, or from the first folders below what all images lie in, if each is in one."""
     if listed is True:
         return None, None

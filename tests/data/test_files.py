@@ -310,14 +310,14 @@ def test_a_file_that_changes_while_it_is_read_stops_the_job(
     root: Path, opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(root, 3)
-    original = files._digests
+    original = files.digested
 
     def then_changed(*args: Any) -> dict[str, str]:
         digests = original(*args)
         colour(255).save(root / "001.png")
         return digests
 
-    monkeypatch.setattr(files, "_digests", then_changed)
+    monkeypatch.setattr(files, "digested", then_changed)
     with pytest.raises(ValueError, match=r"001\.png changed while it was read"):
         opened(root)
 
