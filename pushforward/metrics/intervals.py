@@ -44,6 +44,22 @@ def mean_interval(values: NDArray[np.float64] | list[float]) -> Interval:
     return Interval(mean, stderr, mean - half, mean + half)
 
 
+def trimmed_interval(values: NDArray[np.float64] | list[float], cut: int) -> Interval:
+    """The mean without the `cut` lowest and the `cut` highest of independent values, N >= 2 cut + 2.
+
+    The interval is of the trimmed mean of the law: Student's t, N − 2 cut − 1 degrees of freedom, on the standard
+    deviation of the values with the cut ones moved to the nearest kept one. Tukey & McLaughlin 1963, Sankhyā A 25.
+    """
+    v = np.sort(np.asarray(values, np.float64))
+    if v.ndim != 1 or cut < 0 or len(v) < 2 * cut + 2:
+        raise ValueError(f"a mean trimmed by {cut} at each end needs a list of {2 * cut + 2} values, got {v.shape}")
+    n, kept = len(v), len(v) - 2 * cut
+    mean = float(v[cut : n - cut].mean())
+    stderr = float(v.clip(v[cut], v[n - cut - 1]).std(ddof=1) * np.sqrt(n) / kept)
+    half = student(kept - 1) * stderr
+    return Interval(mean, stderr, mean - half, mean + half)
+
+
 def student(freedom: float) -> float:
     """The 97.5 % point of Student's t."""
     return float(special.stdtrit(freedom, 0.975))

@@ -1,11 +1,22 @@
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 
-from pushforward.metrics.frechet import frechet_distance, frechet_from_moments, frechet_interval
-from pushforward.metrics.moments import moments
+from pushforward.metrics.frechet import (
+    frechet_corrected,
+    frechet_distance,
+    frechet_estimate,
+    frechet_from_moments,
+    frechet_infinity,
+    frechet_interval,
+    frechet_per_class,
+)
+from pushforward.metrics.influence import first_order_variances
+from pushforward.metrics.intervals import Interval
+from pushforward.metrics.moments import gaussian, moments
 
 
 def with_moments(rng, n, mean, covariance):
@@ -133,6 +144,196 @@ def test_the_interval_covers_the_expected_plug_in_value_about_95_times_of_100():
     assert np.mean([i.stderr for i in draws]) == pytest.approx(np.std([i.value for i in draws]), rel=0.25)
 
 
-def test_the_interval_needs_two_rows_a_block():
+def test_covariances_that_do_not_commute_agree_with_50_digits():
+    rng = np.random.default_rng(9)
+    for d, condition in ((2, 1.0), (5, 3.0), (6, 10.0)):
+        mu1, mu2 = rng.standard_normal(d), rng.standard_normal(d)
+        a, b = (turned(rng, np.logspace(0, -condition, d)) for _ in range(2))
+        expected = exact_distance(mu1, a, mu2, b)
+        scale = np.trace(a) + np.trace(b)
+        # Rounding the input of condition 1e10 alone moves the distance by 1e-11 of the traces.
+        tolerance = 1e-13 if condition < 5 else 1e-9
+        assert frechet_from_moments(mu1, a, mu2, b) == pytest.approx(expected, abs=tolerance * scale)
+        assert abs(np.trace(a @ b @ a) - np.trace(a @ a @ b)) < scale  # the two are matrices, not numbers
+
+
+def turned(rng, spectrum):
+    turn, _ = np.linalg.qr(rng.standard_normal((len(spectrum), len(spectrum))))
+    covariance = turn * spectrum @ turn.T
+    return (covariance + covariance.T) / 2
+
+
+def exact_distance(mu1, cov1, mu2, cov2) -> float:
+    with mpmath.workdps(50):
+        a, b = mpmath.matrix(cov1.tolist()), mpmath.matrix(cov2.tolist())
+        lower = mpmath.cholesky(a)
+        eigenvalues = mpmath.eigsy(lower.T * b * lower, eigvals_only=True)
+        shift = sum((mpmath.mpf(p) - mpmath.mpf(q)) ** 2 for p, q in zip(mu1.tolist(), mu2.tolist(), strict=True))
+        traces = sum(a[i, i] + b[i, i] for i in range(len(mu1)))
+        return float(shift + traces - 2 * sum(mpmath.sqrt(e) for e in eigenvalues))
+
+
+def test_values_that_others_publish_are_reproduced():
+    # qolmat, tests/benchmark/test_utils.py: test_frechet_distance (four rows, one of the two samples on a line).
+    x = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]])
+    y = np.array([[1, 2, 3], [1, 2, 3], [1, 8, 9], [3, 4, 8]])
+    assert round(frechet_distance(x, y), 4) == 41.6563
+    # google-research, frechet_audio_distance/fad_utils_test.py: 128 features, means 1 apart.
+    eye = np.eye(128)
+    assert frechet_from_moments(np.zeros(128), eye, np.ones(128), eye) == pytest.approx(128, rel=1e-12)
+    # The input of tensorflow/gan, eval/classifier_metrics_test.py (512 × 256, seed 0), valued by pytorch-fid 0.3.0's
+    # calculate_frechet_distance with SciPy 1.17.1 on float64 moments.
+    legacy = np.random.RandomState(0)
+    p, q = (legacy.randn(512, 256).astype(np.float32) for _ in range(2))
+    assert frechet_distance(p, q) == pytest.approx(65.74272365043504, rel=1e-6)
+    assert frechet_distance(p.astype(np.float64), q.astype(np.float64)) == pytest.approx(65.74272365043504, rel=1e-12)
+    # And of two covariances that do not commute, by the same.
+    i = np.arange(6.0)
+    apart = np.abs(i[:, None] - i)
+    a, b = np.exp(-apart / 2) * np.outer(1 + i / 3, 1 + i / 3), 1 / (1 + apart**2)
+    assert frechet_from_moments(i / 2, a, np.cos(i), b) == pytest.approx(27.40571380556268, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_identical_sets_are_at_exactly_0_and_reordered_ones_never_below(kind):
+    rng = np.random.default_rng(10)
+    for n, d in ((700, 300), (40, 300), (2, 1), *((50, d) for d in range(3, 20))):
+        x = rng.standard_normal((n, d)).astype(kind)
+        for sample in (x, np.repeat(x[: n // 2], 2, axis=0), np.full((n, d), 0.1, kind)):
+            assert frechet_distance(sample, sample.copy()) == 0
+            assert 0 <= frechet_distance(sample, rng.permutation(sample)) <= 1e-9 * d
+
+
+def test_constant_features_add_the_square_of_their_difference():
+    rng = np.random.default_rng(11)
+    x, y = rng.standard_normal((60, 5)), rng.standard_normal((50, 5))
+    plain = frechet_distance(x, y)
+    wide = [np.concatenate([a, np.full((len(a), 2), value)], 1) for a, value in ((x, 0.3), (y, 1.3))]
+    assert frechet_distance(*wide) == pytest.approx(plain + 2, rel=1e-9)
+    still = np.full((7, 3), 2.0), np.full((9, 3), 5.0)
+    assert frechet_distance(*still) == pytest.approx(27, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(30, 40, 5), (8, 40, 20), (40, 8, 20), (8, 12, 20), (21, 40, 20)])
+def test_an_examples_influence_is_the_derivative_in_its_weight(n, m, d):
+    rng = np.random.default_rng(13)
+    x, y = rng.standard_normal((n, d)), 1.5 * rng.standard_normal((m, d)) + 0.3
+    other = (y - y.mean(0)) / np.sqrt(m - 1)
+
+    def weighted(w):
+        p = w / w.sum()
+        own = (x - p @ x) * np.sqrt(p * n / (n - 1))[:, None]
+        nuclear = np.linalg.svd(own @ other.T, compute_uv=False).sum()
+        return ((p @ x - y.mean(0)) ** 2).sum() + (own**2).sum() + (other**2).sum() - 2 * nuclear
+
+    step = 1e-4 * np.eye(n)
+    influence = np.array([(weighted(1 + s) - weighted(1 - s)) / 2e-4 * n for s in step])
+    found, _ = first_order_variances(x, y, gaussian(x), gaussian(y))
+    assert found == pytest.approx(np.var(influence, ddof=1) / n, rel=1e-5)
+
+
+def test_the_corrected_interval_covers_the_laws_distance_where_the_bootstrap_of_the_plug_in_never_does():
+    rng, truth = np.random.default_rng(14), 8 * (0.1**2 + 0.2**2)
+    found, below = [], []
+    for i in range(100):
+        x, y = rng.standard_normal((80, 8)), 1.2 * rng.standard_normal((80, 8)) + 0.1
+        found.append(frechet_corrected(x, y))
+        if i < 20:
+            again = [frechet_distance(x[rng.integers(80, size=80)], y[rng.integers(80, size=80)]) for _ in range(20)]
+            below.append(truth < min(again))
+    assert 0.88 <= np.mean([i.low <= truth <= i.high for i in found]) <= 0.99
+    assert np.mean([i.value for i in found]) == pytest.approx(truth, abs=0.06)
+    assert np.mean([i.stderr for i in found]) == pytest.approx(np.std([i.value for i in found]), rel=0.25)
+    assert np.mean(below) >= 0.95
+
+
+def test_equal_laws_give_about_0_with_an_error_that_is_neither_too_large_nor_too_small():
+    rng = np.random.default_rng(15)
+    found = [frechet_corrected(rng.standard_normal((100, 6)), rng.standard_normal((100, 6))) for _ in range(100)]
+    assert np.mean([i.value for i in found]) == pytest.approx(0, abs=0.02)
+    assert np.mean([i.low == 0 for i in found]) >= 0.9
+    assert all(i.high >= i.low >= 0 for i in found)
+    # First order alone would be 1.4 times too large.
+    assert np.mean([i.stderr for i in found]) == pytest.approx(np.std([i.value for i in found]), rel=0.2)
+
+
+def test_the_bias_is_told_and_said_to_dominate_where_it_does():
+    rng = np.random.default_rng(16)
+    x, y = rng.standard_normal((4000, 8)), rng.standard_normal((4000, 8)) + 0.1
+    few, many = frechet_estimate(x[:100], y[:100]), frechet_estimate(x, y)
+    # To first order 2 D / N from the means and D (D + 1) / 2N from the covariances.
+    assert many.bias == pytest.approx((2 * 8 + 8 * 9 / 2) / 4000, rel=0.35)
+    assert few.bias == pytest.approx(40 * many.bias, rel=0.35)
+    assert (few.bias_dominates, many.bias_dominates) == (True, False)
+    assert few.bias_shows
+    assert few.corrected is not None
+    assert few.corrected.value == pytest.approx(few.value - few.bias)
+    assert few.rows_needed(0.1) == pytest.approx(5 * few.rows_needed(0.5))
+    assert many.n == 4000
+
+
+def test_fewer_rows_than_features_have_a_plug_in_and_its_interval_but_no_corrected_one():
+    rng = np.random.default_rng(17)
+    x, y = rng.standard_normal((40, 60)), rng.standard_normal((40, 60))
+    found = frechet_estimate(x, y)
+    assert (found.corrected, found.bias_dominates, found.rows_needed()) == (None, True, math.inf)
+    assert found.bias > found.value / 2
+    assert frechet_interval(x, y).value == found.value == frechet_distance(x, y)
+    with pytest.raises(ValueError, match="more than 60 rows without a block, got 40 in 10 blocks"):
+        frechet_corrected(x, y)
+    with pytest.raises(ValueError, match=r"2\.5 rows a feature, got 40 for 60"):
+        frechet_infinity(x, y)
+
+
+def test_rows_sorted_by_class_give_the_same_bias_and_error_as_shuffled_ones():
+    rng = np.random.default_rng(18)
+    x, y = (np.concatenate([rng.standard_normal((80, 3)) + 10 * place for place in np.eye(3)]) for _ in range(2))
+    by_class = frechet_estimate(x, y)
+    shuffled = [frechet_estimate(rng.permutation(x), rng.permutation(y)) for _ in range(10)]
+    biases = np.array([s.bias for s in shuffled])
+    # Blocks of neighbours, or of every tenth row, would give a tenth of it.
+    assert by_class.bias == pytest.approx(biases.mean(), rel=0.6)
+    assert by_class.corrected is not None
+    errors = [s.corrected.stderr for s in shuffled if s.corrected is not None]
+    assert by_class.corrected.stderr == pytest.approx(np.mean(errors), rel=0.15)
+
+
+def test_extrapolation_to_endless_samples_takes_the_bias_away():
+    rng, truth = np.random.default_rng(19), 6 * 0.3**2
+    found = [frechet_infinity(rng.standard_normal((120, 6)), 1.3 * rng.standard_normal((150, 6))) for _ in range(60)]
+    assert np.mean([i.value for i in found]) == pytest.approx(truth, abs=0.07)
+    assert np.mean([i.low <= truth <= i.high for i in found]) >= 0.88
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_each_class_is_held_against_its_own(words):
+    rng = np.random.default_rng(20)
+    x, y = rng.standard_normal((90, 4)), rng.standard_normal((60, 4))
+    p, q = np.arange(90) % 3, np.arange(60) // 20
+    names = ["cat", "dog", "eel"] if words else [0, 1, 2]
+    found = frechet_per_class(x, y, *([names[k] for k in c] if words else torch.from_numpy(c) for c in (p, q)))
+    assert found.values == {names[k]: frechet_distance(x[p == k], y[q == k]) for k in range(3)}
+    assert found.mean == pytest.approx(np.mean(list(found.values.values())))
+
+
+def test_classes_with_too_few_rows_are_named():
+    x, y = np.zeros((6, 2)), np.zeros((5, 2))
+    with pytest.raises(ValueError, match=r"got 'dog' \(1 and 3\), 'eel' \(2 and 0\); give more"):
+        frechet_per_class(x, y, ["cat"] * 3 + ["dog"] + ["eel"] * 2, ["cat"] * 2 + ["dog"] * 3)
+    with pytest.raises(ValueError, match="y_labels must be 5 integers or words"):
+        frechet_per_class(x, y, np.zeros(6, int), np.zeros(6, int))
+    with pytest.raises(ValueError, match="x_labels must be 6 integers or words"):
+        frechet_per_class(x, y, np.zeros(6), np.zeros(5, int))
+
+
+@pytest.mark.parametrize("measure", [frechet_estimate, frechet_corrected, frechet_infinity])
+def test_an_error_without_the_bias_needs_two_rows_a_block(measure):
     with pytest.raises(ValueError, match="x must have at least 20 rows, got 19"):
-        frechet_interval(np.zeros((19, 2)), np.zeros((50, 2)))
+        measure(np.zeros((19, 2)), np.zeros((50, 2)))
+
+
+def test_points_at_one_place_have_no_error():
+    x, y = np.zeros((50, 2)), np.ones((50, 2))
+    assert frechet_interval(x, y) == Interval(2, 0, 2, 2)
+    assert frechet_corrected(x, y) == Interval(2, 0, 2, 2)
+    assert frechet_infinity(x, y).value == pytest.approx(2)
