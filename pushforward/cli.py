@@ -1,6 +1,7 @@
 """The command line's door. It imports nothing heavy: help answers at once, and each command loads what it needs."""
 
 import difflib
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ usage: pushforward COMMAND …
   resume RUN              continue a run that was stopped or killed
   sample RUN              draw samples: a grid, files, or an .npz
   evaluate WHAT [REAL]    measure a run, a folder of images or an .npz against real data
+  evaluate A B --against REAL   which of two is nearer to the real data, and how sure that is
+  judge WHAT [REAL]       people tell real images from generated ones, in a page served on this machine
   report RUN              write the run's report.html again
   lab NAME                an experiment in which the theory is seen to hold: a page of plots and numbers
   list                    recipes, data, metrics and experiments, with a line each
@@ -27,7 +30,7 @@ examples:
   pushforward sample runs/dcgan-digits -n 100 --out samples.npz
 """
 
-COMMANDS = ("train", "resume", "sample", "evaluate", "report", "lab", "list")
+COMMANDS = ("train", "resume", "sample", "evaluate", "judge", "report", "lab", "list")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}"
         return _fail(f"there is no command {arguments[0]!r}; {hint}", 2)
     try:
-        from pushforward import commands
-
-        return getattr(commands, f"do_{arguments[0]}")(arguments[1:])
+        home = "train" if arguments[0] == "resume" else arguments[0]
+        command = importlib.import_module(f"pushforward.commands.{home}")
+        return getattr(command, f"do_{arguments[0]}")(arguments[1:])
     except KeyboardInterrupt:
         return _fail("stopped at once; what was saved before is whole", 130)
     except ValueError as error:

@@ -9,15 +9,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from pushforward import exhibits, sampling
 from pushforward.core import runlog
 from pushforward.core.checkpoint import write_text
 from pushforward.core.engine import Engine
 from pushforward.core.training import Hook, Outcome, fit
+from pushforward.data.catalogue import Options
+from pushforward.data.images import of_data
 from pushforward.data.source import Data
 from pushforward.evaluation import Evaluator
+from pushforward.looks import looks
 from pushforward.progress import Progress
 from pushforward.run import Plan, Run, measure
+from pushforward.spaces import encoder_for
 
 PICTURED = {"images": 64, "points": 1000}
 
@@ -25,11 +31,12 @@ PICTURED = {"images": 64, "points": 1000}
 class Course:
     """Carries a run to its end. Only the first process writes."""
 
-    def __init__(self, run: Run, engine: Engine, data: Data, plan: Plan) -> None:
+    def __init__(self, run: Run, engine: Engine, data: Data, plan: Plan, evaluator: Evaluator) -> None:
         self.run_folder, self.engine, self.data, self.plan = run.folder, engine, data, plan
         self.checkpoints = run.checkpoints
         self.first = engine.world.first
-        self.evaluator: Evaluator | None = None
+        self.looks = looks(plan.options.evaluate)
+        self.evaluator = evaluator
         last = self.checkpoints.last()
         self.saved = None if last is None else (int(last.name), self.checkpoints.score(last))
         """Examples seen at the newest checkpoint, and its score."""
@@ -50,8 +57,8 @@ class Course:
             return max(planned // times, 1)
 
         hooks = [Hook(every(options.ticks), self.log), Hook(every(options.pictures), self.picture)]
-        if options.evaluations:
-            hooks.append(Hook(every(options.evaluations), self.measure))
+        if options.evaluations or self.looks.every:
+            hooks.append(Hook(self.looks.every or every(options.evaluations), self.measure))
         hooks.append(Hook(every(options.checkpoints), self.save))
         self.began = time.monotonic()
         seen = self.engine.clock.seen
@@ -115,7 +122,6 @@ class Course:
 
     def _record(self, quick: bool) -> None:
         seen = self.engine.clock.seen
-        self.evaluator = self.evaluator or Evaluator(self.data)
         measurements = measure(self.engine.game, self.evaluator, self.engine.device, quick)
         numbers = {name: dataclasses.asdict(m) for name, m in measurements.items()}
         log = self.run_folder / "metrics.jsonl"
@@ -123,10 +129,24 @@ class Course:
         kept = [row for row in runlog.rows(log) if (row["seen"], row["quick"]) != (seen, quick)]
         kept.append({"seen": seen, "quick": quick, "metrics": numbers})
         write_text(log, "".join(json.dumps(row) + "\n" for row in kept))
-        key = next((name for name in ("frechet", "w2") if name in measurements), None)
-        if quick and key:
-            self.scored = (seen, measurements[key].value)
-        self.progress.measured(measurements)
+        first = ("frechet", "w2", *(f"frechet_{name}" for name in self.looks.features), *measurements)
+        key = self.looks.best or next(name for name in first if name in measurements)
+        if quick:
+            self.scored = (seen, self.looks.sign * measurements[key].value)
+        self.progress.measured(measurements, key)
+
+
+def evaluator_for(plan: Plan, data: Data, device: torch.device) -> Evaluator:
+    """What will measure the run. Made first: what keeps a network from being had is said before anything is written."""
+    asked = looks(plan.options.evaluate)
+    encoders = []
+    if asked.features:
+        reals = of_data(data, plan.data, Options(progress=False))
+        encoders = [encoder_for(name, reals, device=device) for name in asked.features]
+    evaluator = Evaluator(data, n=asked.n, encoders=encoders, metrics=asked.metrics)
+    if asked.best not in (None, *evaluator.names):
+        raise ValueError(f"best={asked.best} is not measured here; choose one of {', '.join(evaluator.names)}")
+    return evaluator
 
 
 @contextmanager

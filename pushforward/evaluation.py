@@ -4,9 +4,8 @@ The floor is the same number for real against real at the same sizes: what a per
 comes from streams of its own, so that measuring changes no run, and what depends on the data alone is made once.
 """
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.core.seeding import numpy_generator, seed_of
-from pushforward.data.cache import cache_folder, cached
+from pushforward.data.cache import cache_folder, cached, remembered
+from pushforward.data.images import as_bytes
 from pushforward.data.source import ArrayData, Data
+from pushforward.encoders.encoder import Encoder
 from pushforward.metrics.classifier import VERSION, Classifier, train_classifier
 from pushforward.metrics.frechet import frechet_between, frechet_interval
 from pushforward.metrics.intervals import Interval, mean_interval, wilson
-from pushforward.metrics.manifold import Manifold, compare, manifold
+from pushforward.metrics.kernel import kid
+from pushforward.metrics.manifold import Manifold, compare, manifold, precision_recall_density_coverage
 from pushforward.metrics.modes import high_quality, kl_to_uniform, modes
 from pushforward.metrics.moments import Gaussian, gaussian
 from pushforward.objectives.transport import exact_wasserstein
 
+AGAINST = ("frechet", "kid", "precision", "recall", "density", "coverage")
+USUAL = ("frechet", "precision", "recall")
 SIDE = 5_000  # examples a side, at most
 QUICK_SIDE = 1_000
 SPLITS, SMALL_SPLITS, QUICK_SPLITS = 4, 16, 4  # halves of a thousand differ more: they are also cheap to do again
@@ -37,7 +41,7 @@ POINTS = 20_000  # points of the plane looked at for modes and quality
 STACKED = 26_000  # images looked at for the thousand modes of three digits
 MATCHED, QUICK_MATCHED = 2_000, 500  # points a side of one exact matching
 PAIRS, QUICK_PAIRS = 40, 2  # one W2 of 2,000 points of grid25 varies by 13 %: by chance, its modes are uneven
-SCORES = 2  # version of what is remembered on disk
+SCORES = 3  # version of what is remembered on disk
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Sides:
-    """One split's reals: what fakes are held against, and the other half, which stands in for perfect fakes."""
+    """One split's reals, that fakes are held against; floors: what the other half scores, which stands in for fakes."""
 
     against: NDArray[np.floating]
     gaussian: Gaussian
     manifold: Manifold
-    frechet_floor: float
-    precision_floor: float
-    recall_floor: float
+    floors: dict[str, float]
 
 
 def evaluate(
@@ -85,12 +87,27 @@ class Evaluator:
     and so is the other half, for the floor; an endless one gives fresh examples. Images are rounded to the 256 levels
     that real ones have; pixel features are averaged down to at most 1,024 numbers. Intervals: see each metric; for
     Fréchet distances above 256 features there is none.
+    encoders: networks to compare images by, in place of a classifier of the labels and pixels; each measurement then
+    ends with the network's name. metrics: which of the comparisons with reals; `modes` and the like are always there.
     """
 
-    def __init__(self, data: Data, *, n: int | None = None, seed: int = 0, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        data: Data,
+        *,
+        n: int | None = None,
+        seed: int = 0,
+        cache: Path | None = None,
+        encoders: Sequence[Encoder] = (),
+        metrics: Sequence[str] = (),
+    ) -> None:
         if n is not None and n < 2:
             raise ValueError(f"an evaluation needs at least 2 samples a side, got n = {n}")
+        if encoders and data.spec.kind != "images":
+            raise ValueError(f"{data.spec.name} holds points, which no network sees; leave the features out")
         self.data, self.seed, self.cache = data, seed, cache_folder(cache)
+        self.encoders = {f"_{encoder.name}": encoder for encoder in encoders}
+        self.metrics = tuple(name for name in AGAINST if name in (metrics or USUAL))
         self.side = n or SIDE
         self._features: dict[tuple[str, int], NDArray[np.floating]] = {}
         self._splits: dict[tuple[str, int, int, int], Sides] = {}
@@ -114,6 +131,16 @@ class Evaluator:
         if self.data.spec.kind == "points":
             return self._against_reals("", fakes.double().numpy(), quick)
         return self._images(fakes, asked, quick)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The measurements there will be, save those of classes asked for."""
+        if self.data.law is not None:
+            return ("high_quality", "w2") if self.data.law.centres is None else ("modes", "high_quality", "kl", "w2")
+        stacked = ("modes", "kl") if self.data.channel_data is not None else ()
+        labelled = self.data.channel_data is not None or (self.data.spec.classes or 0) > 1
+        usual = ("", "_pixels") if labelled and self.data.spec.kind == "images" else ("",)
+        return *(f"{name}{end}" for end in self.encoders or usual for name in self.metrics), *stacked
 
     def wanted(self, quick: bool = False) -> int:
         """How many fakes the measurements use; more are ignored, fewer make them coarser."""
@@ -164,10 +191,14 @@ class Evaluator:
         return float(np.mean([exact_wasserstein(other, real) for other, real in zip(others, reals, strict=True)]))
 
     def _images(self, fakes: Tensor, asked: Tensor | None, quick: bool) -> dict[str, Measurement]:
-        levels = torch.cat([_levels(part) for part in fakes.split(CHUNK)])
+        levels = torch.cat([as_bytes(part) for part in fakes.split(CHUNK)])
         out: dict[str, Measurement] = {}
         labelled = self.data.channel_data is not None or (self.data.spec.classes or 0) > 1
         few = levels[: QUICK_SIDE if quick else SPLITS * self.side]
+        if self.encoders:
+            for ending in self.encoders:
+                out |= self._against_reals(ending, self._embedded(ending, few), quick)
+            return out | (self._stacked(levels[: QUICK_SIDE if quick else STACKED]) if self.data.channel_data else {})
         if labelled:
             out |= self._against_reals("", self._seen(few)[0], quick)
             if asked is not None:
@@ -206,24 +237,48 @@ class Evaluator:
         """Fréchet distance, precision and recall, each the mean over random splits of the reals."""
         side = min(QUICK_SIDE, self.side) if quick else self.side
         m = self._side(side, len(fakes))
-        rows: list[tuple[float, float, float]] = []
         count = QUICK_SPLITS if quick else SMALL_SPLITS if m <= QUICK_SIDE else SPLITS
         splits = [self._split(ending, s, m, side) for s in range(count)]
         starts = [s % (len(fakes) // m) * m for s in range(count)]  # other fakes each time, as far as they go
         parts = [fakes[start : start + m] for start in starts]
-        for part, real in zip(parts, splits, strict=True):
-            rows.append((frechet_between(gaussian(part, "the fakes"), real.gaussian), *_overlap(part, real.manifold)))
-        frechet, precision, recall = np.mean(rows, axis=0).tolist()
-        floors = np.mean([(s.frechet_floor, s.precision_floor, s.recall_floor) for s in splits], axis=0).tolist()
-        low = high = None
-        if fakes.shape[1] <= JACKKNIFED and m >= 20:
-            half = frechet_interval(parts[0], splits[0].against)
-            low, high = max(frechet - (half.value - half.low), 0.0), frechet + (half.high - half.value)
-        return {
-            f"frechet{ending}": Measurement(frechet, low, high, floors[0], m),
-            f"precision{ending}": _share(precision, floors[1], m),
-            f"recall{ending}": _share(recall, floors[2], m),
-        }
+        rows = [self._numbers(part, real) for part, real in zip(parts, splits, strict=True)]
+        out = {}
+        for name in self.metrics:
+            value, floor = (float(np.mean([row[name] for row in r])) for r in (rows, [s.floors for s in splits]))
+            low, high = self._ends(name, value, parts[0], splits[0].against)
+            out[f"{name}{ending}"] = Measurement(value, low, high, floor, m)
+        return out
+
+    def _numbers(self, fakes: NDArray[np.floating], real: Sides) -> dict[str, float]:
+        """Each metric of one sample of fakes against one split's reals."""
+        out: dict[str, float] = {}
+        if "frechet" in self.metrics:
+            out["frechet"] = frechet_between(gaussian(fakes, "the fakes"), real.gaussian)
+        if "kid" in self.metrics:
+            out["kid"] = kid(fakes, real.against).value
+        if {"density", "coverage"} & set(self.metrics):
+            found = precision_recall_density_coverage(fakes, real.against)
+            return out | {name: getattr(found, name).value for name in ("precision", "recall", "density", "coverage")}
+        if {"precision", "recall"} & set(self.metrics):
+            shares = compare(manifold(fakes, centre=real.manifold.centre, name="the fakes"), real.manifold)
+            out |= {"precision": shares.precision, "recall": shares.recall}
+        return out
+
+    def _ends(
+        self, name: str, value: float, fakes: NDArray[np.floating], reals: NDArray[np.floating]
+    ) -> tuple[float | None, float | None]:
+        """A 95 % interval of one split, about the mean of all: they share fakes and reals."""
+        m = len(fakes)
+        if name in ("precision", "recall", "coverage"):
+            share = wilson(round(value * m), m)
+            return share.low, share.high
+        if name == "frechet" and fakes.shape[1] <= JACKKNIFED and m >= 20:
+            half = frechet_interval(fakes, reals)
+            return max(value - (half.value - half.low), 0.0), value + (half.high - half.value)
+        if name == "kid":
+            half = kid(fakes, reals)
+            return value - (half.value - half.low), value + (half.high - half.value)
+        return None, None
 
     def _side(self, side: int, fakes: int) -> int:
         size = self.data.size
@@ -241,10 +296,8 @@ class Evaluator:
             reals = self._real_features(ending, side)
             order = numpy_generator("evaluation", self.seed, "split", index).permutation(len(reals))
             against, stand_in = reals[order[:m]], reals[order[m : 2 * m]]
-            own, balls = gaussian(against), manifold(against)
-            precision, recall = _overlap(stand_in, balls)
-            floor = frechet_between(gaussian(stand_in), own)
-            self._splits[key] = Sides(against, own, balls, floor, precision, recall)
+            real = Sides(against, gaussian(against), manifold(against), {})
+            self._splits[key] = replace(real, floors=self._numbers(stand_in, real))
         return self._splits[key]
 
     def _real_features(self, ending: str, side: int) -> NDArray[np.floating]:
@@ -253,7 +306,10 @@ class Evaluator:
             data = self.data
             n = 2 * side if data.size is None else min(2 * side, data.size)
             seed = seed_of("evaluation", self.seed, "reals")
-            if data.spec.kind == "points":
+            if ending in self.encoders:
+                parts = [self._embedded(ending, chunk) for chunk in _drawn(data, n, seed)]
+                self._features[ending, side] = np.concatenate(parts)
+            elif data.spec.kind == "points":
                 self._features[ending, side] = data.examples(n, seed)["x"].double().numpy()
             else:
                 labelled = data.channel_data is not None or (data.spec.classes or 0) > 1
@@ -262,6 +318,9 @@ class Evaluator:
                 if labelled:
                     self._features["", side] = np.concatenate([f for _, f in chunks if f is not None])
         return self._features[ending, side]
+
+    def _embedded(self, ending: str, levels: Tensor) -> NDArray[np.floating]:
+        return self.encoders[ending].encode(levels).features.numpy()
 
     def _seen(self, levels: Tensor) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
         """Classifier's features [N, F] in float64 and classes [N, channels]; one channel but for stacked images."""
@@ -289,13 +348,8 @@ class Evaluator:
     def _remembered(self, name: str, n: int, compute: Callable[[], float]) -> float:
         """A floor that takes seconds: kept in this object, and on disk under the data's content, size and seed."""
         if (name, n) not in self._floors:
-
-            def build(folder: Path) -> None:
-                (folder / "floor.json").write_text(json.dumps(compute()), encoding="utf-8")
-
             key = f"{self.data.fingerprint}-{name}-{n}-{self.seed}-{SCORES}-{VERSION}"
-            folder = cached(self.cache / "floors", key, build)
-            self._floors[name, n] = float(json.loads((folder / "floor.json").read_text(encoding="utf-8")))
+            self._floors[name, n] = remembered(self.cache / "floors", key, compute)
         return self._floors[name, n]
 
 
@@ -316,11 +370,6 @@ def _checked(fakes: Tensor, data: Data, asked: Tensor | None) -> Tensor:
     return fakes
 
 
-def _levels(x: Tensor) -> Tensor:
-    """Floats in [-1, 1] to the 256 levels that image files have, uint8."""
-    return x.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-
-
 def _floats(levels: Tensor) -> Tensor:
     return levels.float().div_(127.5).sub_(1)
 
@@ -338,18 +387,8 @@ def _pixels(levels: Tensor) -> NDArray[np.floating]:
 def _drawn(data: Data, n: int, seed: int) -> Iterator[Tensor]:
     """`n` reals in chunks of levels, so that large images are never all floats at once; distinct if the data has n."""
     for i in range(0, n, CHUNK):
-        yield _levels(data.batch(seed, i, min(i + CHUNK, n), torch.device("cpu"))["x"])
-
-
-def _overlap(fakes: NDArray[np.floating], real: Manifold) -> tuple[float, float]:
-    found = compare(manifold(fakes, centre=real.centre, name="the fakes"), real)
-    return found.precision, found.recall
+        yield as_bytes(data.batch(seed, i, min(i + CHUNK, n), torch.device("cpu"))["x"])
 
 
 def _measured(interval: Interval, floor: float, n: int) -> Measurement:
     return Measurement(interval.value, interval.low, interval.high, floor, n)
-
-
-def _share(value: float, floor: float, n: int) -> Measurement:
-    interval = wilson(round(value * n), n)
-    return Measurement(value, interval.low, interval.high, floor, n)

@@ -52,9 +52,9 @@ class Progress:
             self.console.print(f"{self.title}: {seen:,} of {self.examples:,} examples  {losses}  {self.score}")
             self.lines_at = seen + self.examples / 10
 
-    def measured(self, measurements: "dict[str, Measurement]") -> None:
-        """Remembers the main numbers for the line."""
-        shown = [name for name in ("frechet", "modes", "high_quality", "w2") if name in measurements][:3]
+    def measured(self, measurements: "dict[str, Measurement]", key: str) -> None:
+        """Remembers the main numbers for the line; key: the one that decides which checkpoint is the best."""
+        shown = [n for n in dict.fromkeys((key, "frechet", "modes", "high_quality", "w2")) if n in measurements][:3]
         self.score = "  ".join(f"{name} {measurements[name].value:.4g}" for name in shown)
 
     def say(self, text: str) -> None:

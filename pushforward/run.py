@@ -20,6 +20,7 @@ from pushforward.core.training import Outcome
 from pushforward.data.catalogue import CATALOGUE, open_data
 from pushforward.data.source import Data
 from pushforward.data.spec import DataSpec
+from pushforward.looks import looks
 
 if TYPE_CHECKING:
     from pushforward.data.toy import Law
@@ -62,6 +63,8 @@ class RunOptions:
     """Sample grids along the run."""
     evaluations: int = 8
     """Quick evaluations along the run; 0 for none."""
+    evaluate: tuple[str, ...] = ()
+    """What they are: every=N examples, features=inception, metrics=kid,recall, n=N a side, best=METRIC to keep."""
     measure: bool = True
     """Whether the finished run is measured in full, real against real beside it."""
     checkpoints: int = 8
@@ -73,6 +76,7 @@ class RunOptions:
         for name in ("ticks", "pictures", "checkpoints", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        looks(self.evaluate)
         if self.evaluations < 0:
             raise ValueError(f"evaluations must not be negative, got {self.evaluations}")
         if self.minutes is not None and self.minutes <= 0:
@@ -171,7 +175,7 @@ class Run:
             c["data"]["name"],
             c["config"],
             DataOptions(**c["data"]["options"]),
-            RunOptions(**c["run"]),
+            RunOptions(**{**c["run"], "evaluate": tuple(c["run"].get("evaluate", ()))}),
             c["command"],
         )
 
@@ -202,16 +206,21 @@ class Run:
             )
         return data
 
-    def game(self, checkpoint: Literal["last", "best"] = "last", device: str = "auto") -> Game:
-        """The trained players, for sampling and looking."""
-        module = recipes.load(self.plan.recipe)
-        with torch_seeded("build", self.plan.options.seed):
-            game = module.build(module.Config(**self.plan.config), self.spec)
-        path = self.checkpoints.best() if checkpoint == "best" else self.checkpoints.last()
+    def checkpoint(self, which: Literal["last", "best"] = "last") -> Path:
+        """The newest checkpoint, or the best that was measured. Raises RunError where there is none."""
+        path = self.checkpoints.best() if which == "best" else self.checkpoints.last()
         if path is None and self.checkpoints.last() is not None:
             raise RunError(f"no checkpoint of {self.folder} was measured, so none is the best; use the last one")
         if path is None:
             raise RunError(f"{self.folder} has no checkpoint yet; let it train: pushforward resume {self.folder}")
+        return path
+
+    def game(self, checkpoint: Literal["last", "best"] = "last", device: str = "auto") -> Game:
+        """The trained players, for sampling and looking."""
+        path = self.checkpoint(checkpoint)
+        module = recipes.load(self.plan.recipe)
+        with torch_seeded("build", self.plan.options.seed):
+            game = module.build(module.Config(**self.plan.config), self.spec)
         engine = Engine(game, _Nothing(), batch=1, device=resolve_device(device))
         engine.load_state_dict(read(path))
         return game

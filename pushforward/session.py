@@ -30,7 +30,7 @@ from pushforward.core.checkpoint import read, write_text
 from pushforward.core.distributed import World, barrier, joined
 from pushforward.core.engine import Engine
 from pushforward.core.seeding import torch_seeded
-from pushforward.course import Course
+from pushforward.course import Course, evaluator_for
 from pushforward.data.catalogue import CATALOGUE, open_data
 from pushforward.data.source import Data
 from pushforward.run import DataOptions, Plan, Run, RunError, RunOptions, kind_of, preset, resolve_device
@@ -85,6 +85,7 @@ def start(plan: Plan, out: str | Path | None = None) -> Run:
         device = _own(device, world)
         data = open_data(plan.data, **dataclasses.asdict(plan.data_options), progress=world.first)
         engine = _engine(plan, data, device, world)
+        evaluator = evaluator_for(plan, data, device)
         config = _config(plan, data, folder)
         with _alone(folder, world), _fast_arithmetic():
             if world.first:
@@ -92,7 +93,7 @@ def start(plan: Plan, out: str | Path | None = None) -> Run:
                 write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
             barrier(world)
             run = Run(folder)
-            run.outcome = Course(run, engine, data, plan).run(plan.config["examples"])
+            run.outcome = Course(run, engine, data, plan, evaluator).run(plan.config["examples"])
         return run
 
 
@@ -112,6 +113,7 @@ def resume(
         where = _own(where, world)
         data = run.data(progress=world.first)
         engine = _engine(plan, data, where, world)
+        evaluator = evaluator_for(plan, data, where)
         planned = plan.config["examples"]
         goal = planned if examples is None else examples
         if goal > planned and all(p.lr is not None and p.lr(planned) == 0 for p in engine.game.players.values()):
@@ -134,7 +136,7 @@ def resume(
                 for log in ("stats.jsonl", "metrics.jsonl"):
                     runlog.rewind(run.folder / log, engine.clock.seen)
             barrier(world)
-            run.outcome = Course(run, engine, data, plan).run(goal)
+            run.outcome = Course(run, engine, data, plan, evaluator).run(goal)
         return run
 
 
@@ -266,7 +268,10 @@ def _command(plan: Plan, folder: Path) -> str:
         asked |= {k: v for k, v in dataclasses.asdict(options).items() if v != defaults[k]}
     for name, value in asked.items():
         flag = name.replace("_", "-")
-        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        if isinstance(value, bool):
+            words += [f"--{flag}" if value else f"--no-{flag}"]
+        else:
+            words += [f"--{flag}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
     return shlex.join(words)
 
 

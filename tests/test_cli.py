@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pushforward import commands, lab, recipes
+from pushforward import lab, recipes
 from pushforward.cli import main
+from pushforward.commands import train
 from pushforward.data.catalogue import CATALOGUE
 from pushforward.metrics.catalogue import METRICS
 
@@ -68,12 +69,12 @@ def test_one_process_of_several_says_where_to_look_and_how_to_go_on(
 ) -> None:
     (tmp_path / "metrics.jsonl").touch()
     stopped: Any = SimpleNamespace(folder=tmp_path, outcome="stopped")
-    assert commands._tell(stopped, " --examples 9") == 130
+    assert train._tell(stopped, " --examples 9") == 130
     said = capsys.readouterr()
     assert str(tmp_path / "metrics.jsonl") in said.out
     assert said.err.strip().endswith(f"pushforward resume {tmp_path} --examples 9")
     monkeypatch.setenv("RANK", "1")
-    assert commands._tell(stopped) == 130
+    assert train._tell(stopped) == 130
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "")
 

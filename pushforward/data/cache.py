@@ -1,10 +1,12 @@
 """The cache folder: what took time to make, under a key of its content, whole or not there at all."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -42,6 +44,15 @@ def cached(root: Path, key: str, build: Callable[[Path], None]) -> Path:
             f"cannot write the cache folder {root}: {reason}; set PUSHFORWARD_CACHE to a folder with room"
         ) from error
     return final
+
+
+def remembered(root: Path, key: str, compute: Callable[[], Any]) -> Any:
+    """What `compute` gives, a value that JSON holds, kept under `root/key`; computed where it is not there."""
+
+    def build(folder: Path) -> None:
+        (folder / "value.json").write_text(json.dumps(compute()), encoding="utf-8")
+
+    return json.loads((cached(root, key, build) / "value.json").read_text(encoding="utf-8"))
 
 
 def _build(root: Path, key: str, build: Callable[[Path], None]) -> None:

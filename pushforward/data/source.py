@@ -48,6 +48,10 @@ class Data(Protocol):
         """For evaluation, on the CPU: `n` distinct examples (all, if there are fewer) or fresh draws of a law."""
         ...
 
+    def levels(self, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+        """The same images as bytes, uint8 [n, C, H, W], with their labels [n]; a whole data set in its own order."""
+        ...
+
 
 def digest(*parts: str | bytes | Array) -> str:
     """Hex SHA-256 of the parts; shapes, types and borders count."""
@@ -116,6 +120,13 @@ class ArrayData:
         order = numpy_generator("examples", seed).permutation(len(self))[:n]
         cpu = torch.device("cpu")
         return self._gather(torch.from_numpy(order), cpu, cpu)
+
+    def levels(self, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+        """The first `n` of what `examples` gives, or the whole set in its own order, as it is kept: no copy of it."""
+        if n >= len(self):
+            return self._x, self._y
+        order = torch.from_numpy(numpy_generator("examples", seed).permutation(len(self))[:n])
+        return self._x[order], None if self._y is None else self._y[order]
 
     def _gather(self, index: Tensor, home: torch.device, device: torch.device) -> dict[str, Tensor]:
         x, y = self._home[home]
@@ -198,6 +209,10 @@ class StreamData:
         """`n` draws that depend on `seed` alone, apart from every training stream; CPU."""
         x, y = self._drawn(numpy_generator("examples", seed), n)
         return {"x": _floats(x)} if y is None else {"x": _floats(x), "y": y}
+
+    def levels(self, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+        """`n` draws as `examples` makes them, images as bytes."""
+        return self._drawn(numpy_generator("examples", seed), n)
 
     def _drawn(self, rng: np.random.Generator, n: int) -> tuple[Tensor, Tensor | None]:
         x, y = self.draw(rng, n)

@@ -1,0 +1,63 @@
+"""What commands share: options from words, and tables."""
+
+import contextlib
+import io
+import itertools
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+import tyro
+
+if TYPE_CHECKING:
+    from pushforward.evaluation import Measurement
+
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], arguments: list[str], program: str) -> T:
+    """tyro, with its page-wide errors folded into one line. Help is printed, and leaves with status 0."""
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(output):
+            return tyro.cli(kind, args=arguments, prog=program)
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            raise
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue())
+    # Under a title, parts with rules between them; a terminal may draw the rules with other characters, and no sides.
+    lines = [re.sub(r"^[─-]+$", "", line.strip("│├┤╭╮╰╯|+ ")) for line in plain.splitlines()[1:]]
+    lines = list(itertools.dropwhile(lambda line: not line, lines))
+    first = lines[: lines.index("")] if "" in lines else lines
+    # What is missing is named by a line of its own, with its help behind it; an error may take several lines.
+    message = " ".join(first[:2] if first[0].endswith(":") else first)
+    message = re.sub(r"^Error parsing (experiment|recipe|run|data): ", "", message)
+    near = [lines[i + 1].split()[0] for i, line in enumerate(lines[:-1]) if line.startswith("Perhaps you meant")]
+    raise ValueError(message + (f"; did you mean {near[0]}?" if near else f"; see {program} --help"))
+
+
+def printed(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*heads, box=box.SIMPLE_HEAD, show_lines=True)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def table_of(numbers: "dict[str, Measurement]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pushforward.metrics.catalogue import known
+
+    table = Table("metric", "value", "95 % interval", "floor", "× floor", "n")
+    for name, m in numbers.items():
+        interval = "" if m.low is None or m.high is None else f"{m.low:.4g} – {m.high:.4g}"
+        floor = "" if m.floor is None else f"{m.floor:.4g}"
+        # An unbiased estimate's floor is 0 but for chance: no multiple of it says anything.
+        times = f"{m.value / m.floor:.2f}" if m.floor and not known(name).range.startswith("about 0") else ""
+        table.add_row(name, f"{m.value:.4g}", interval, floor, times, f"{m.n:,}")
+    Console().print(table)

@@ -1,0 +1,66 @@
+"""What is measured along a run, as `--evaluate` asks for it."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pushforward.metrics.catalogue import METRICS, SPACES, known
+from pushforward.spaces import NAMES
+
+
+@dataclass(frozen=True)
+class Looks:
+    """every: examples between two looks; None leaves it to the number of them. features, metrics, n: see `Evaluator`.
+
+    best: the measurement whose best value marks the best checkpoint; None for the first that there is of Fréchet
+    distance and W2.
+    """
+
+    every: int | None = None
+    features: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    n: int | None = None
+    best: str | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 where less of `best` is better, −1 where more is."""
+        return -1 if self.best is not None and known(self.best).better.startswith("higher") else 1
+
+
+def looks(words: Sequence[str]) -> Looks:
+    """From words such as `every=20000`, `features=inception`, `metrics=kid,recall`, `best=kid_inception`.
+
+    Raises ValueError, naming the word, for one that is not known.
+    """
+    given: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not value or key not in ("every", "features", "metrics", "n", "best"):
+            raise ValueError(f"evaluate takes every=N, features=…, metrics=…, n=N and best=…, got {word!r}")
+        if key in given:
+            raise ValueError(f"evaluate takes {key} once, got {key}={given[key]} and {word}")
+        given[key] = value
+    counts: dict[str, int | None] = {}
+    for key in ("every", "n"):
+        value = given.get(key)
+        if value is not None and (not value.isdigit() or int(value) < 1):
+            raise ValueError(f"{key} is a number of examples, got {value!r}; e.g. every=20000 n=2000")
+        counts[key] = None if value is None else int(value)
+    features, metrics = (tuple(given.get(name, "").replace(",", " ").split()) for name in ("features", "metrics"))
+    for name in features:
+        _known(name, NAMES, "features", file=name.endswith(".pt2"))
+    for name in metrics:
+        _known(name, tuple(METRICS), "metric")
+    best = given.get("best")
+    if best is not None:
+        ends = [best, *(best.removesuffix(f"_{space}") for space in SPACES)]
+        _known(next((name for name in ends if name in METRICS), best), tuple(METRICS), "metric")
+    return Looks(counts["every"], features, metrics, counts["n"], best)
+
+
+def _known(name: str, names: tuple[str, ...], what: str, file: bool = False) -> None:
+    if name in names or file:
+        return
+    near = difflib.get_close_matches(name, names, n=1)
+    raise ValueError(f"no {what} is called {name!r}{f'; did you mean {near[0]}?' if near else ''}")

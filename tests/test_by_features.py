@@ -1,0 +1,271 @@
+"""Two sets in the features of one network: scores with floors and intervals, comparisons, and what is kept on disk."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from pushforward import embedding, scoring
+from pushforward.by_features import Asked, compare_by_features, measure_by_features
+from pushforward.cli import main
+from pushforward.data.catalogue import open_data
+from pushforward.data.images import of_tensor
+from pushforward.embedding import Embedded, embed
+from pushforward.encoders.encoder import Encoder, Scale
+from pushforward.metrics.catalogue import METRICS
+from pushforward.spaces import encoder_for
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits as three sets of arrays: 600 reals, 500 others, and those others under noise."""
+    folder = tmp_path_factory.mktemp("sets")
+    x, y = open_data("digits").levels(1797, 0)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(1797)
+    reals, good = x[order[:600]].numpy(), x[order[600:1100]].numpy()
+    bad = np.clip(good + rng.normal(0, 30, good.shape), 0, 255).astype(np.uint8)
+    np.savez(folder / "real.npz", x=reals, y=y[order[:600]].numpy())
+    np.savez(folder / "good.npz", x=good, y=y[order[600:1100]].numpy())
+    np.savez(folder / "bad.npz", x=bad)
+    np.savez(folder / "unseen.npz", x=x[order[1100:]].numpy())
+    return folder
+
+
+def asked(place: Path, **options: object) -> Asked:
+    return dataclasses.replace(Asked(features="pixels", cache=place / "cache", progress=False), **options)
+
+
+def test_reals_score_their_floors_and_noise_does_not(place: Path) -> None:
+    good, bad = (
+        measure_by_features(str(place / f"{name}.npz"), str(place / "real.npz"), asked(place)).scores.measurements
+        for name in ("good", "bad")
+    )
+    assert list(good) == list(scoring.USUAL)
+    for name in ("precision", "recall", "density", "coverage"):
+        m = good[name]
+        assert m.low is not None
+        assert m.high is not None
+        assert m.low <= m.value <= m.high
+        assert m.value == pytest.approx(m.floor, abs=0.12)
+        assert m.n == 500
+    assert good["frechet"].value == pytest.approx(good["frechet"].floor, rel=0.25)
+    low, high = good["kid"].low, good["kid"].high
+    assert low is not None
+    assert high is not None
+    assert low <= 0 <= high
+    assert bad["frechet"].value > 2 * good["frechet"].value
+    assert bad["frechet_corrected"].value > 10 * abs(good["frechet_corrected"].value)
+    assert bad["precision"].value < good["precision"].value - 0.15
+
+
+def test_the_better_of_two_is_named_and_two_alike_are_not_told_apart(place: Path) -> None:
+    good, bad, real, unseen = (str(place / f"{name}.npz") for name in ("good", "bad", "real", "unseen"))
+    told = compare_by_features(bad, good, real, asked(place)).comparisons
+    assert {name: c.better for name, c in told.items()} | {"recall": "B", "coverage": "B"} == {
+        "frechet": "B", "kid": "B", "precision": "B", "recall": "B", "density": "B", "coverage": "B",
+    }  # fmt: skip
+    assert told["frechet"].confidence > 0.999
+    same = compare_by_features(good, unseen, real, asked(place, metrics=("frechet", "kid"))).comparisons
+    assert [c.better for c in same.values()] == [None, None]
+
+
+def test_features_are_computed_once_for_each_content_and_encoder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.from_numpy(np.load(place / "real.npz")["x"])
+    images = of_tensor(x, "x", "one content")
+    encoder = encoder_for("pixels", images)
+    first = embed(images, encoder, place / "own")
+    monkeypatch.setattr(embedding, "_through", None)
+    np.testing.assert_array_equal(embed(images, encoder, place / "own").features, first.features)
+    # Another content, another resize, another network: another key, and so all is computed anew.
+    other = [
+        (of_tensor(x, "x", "another content"), encoder),
+        (images, encoder.with_resize("legacy-tf")),
+        (images, dataclasses.replace(encoder, weights="others")),
+    ]
+    for changed, by in other:
+        with pytest.raises(TypeError):
+            embed(changed, by, place / "own")
+
+
+def test_statistics_kept_for_one_set_are_never_used_for_another(place: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3)).astype(np.uint8)).save(folder / f"{i}.png")
+    real = str(folder)
+    measure = dataclasses.replace(asked(place, metrics=("frechet",)), cache=tmp_path / "cache")
+    first = measure_by_features(real, real, measure).scores
+    assert first.measurements["frechet"].value == 0
+    assert "the same images" in first.warnings[-1]
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    # The same path with another content is another set; another path with the same content is the same.
+    Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(folder / "3.png")
+    changed = measure_by_features(str(copy), real, measure).scores
+    assert changed.measurements["frechet"].value > 0
+    assert not any("the same images" in warning for warning in changed.warnings)
+
+
+def test_mixed_sizes_and_odd_files_give_the_value_of_the_clean_folder(place: Path, tmp_path: Path) -> None:
+    clean, odd = tmp_path / "clean", tmp_path / "odd"
+    clean.mkdir()
+    (odd / "deep").mkdir(parents=True)
+    rng = np.random.default_rng(2)
+    for i in range(40):
+        height, width = rng.integers(20, 60, 2)
+        x = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        Image.fromarray(x).save(clean / f"{i:02}.png")
+        where = [odd / f"{i:02}.PNG", odd / "deep" / f"{i:02}.bmp", odd / f"{i:02}.tiff", odd / f"{i:02}.webp"][i % 4]
+        Image.fromarray(x).save(where, **({"lossless": True} if i % 4 == 3 else {}))
+    (odd / "notes.txt").write_text("not an image, and not called one")
+    np.savez(tmp_path / "real.npz", x=rng.integers(0, 256, (50, 32, 32, 3)).astype(np.uint8))
+    real = str(tmp_path / "real.npz")
+    options = asked(place, metrics=("frechet", "kid"), resize="clean")
+    values = [
+        {name: m.value for name, m in measure_by_features(str(f), real, options).scores.measurements.items()}
+        for f in (clean, odd)
+    ]
+    for name, value in values[0].items():
+        assert values[1][name] == pytest.approx(value, rel=1e-6), name
+    (odd / "cut.png").write_bytes((clean / "00.png").read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"1 of 41 images in .* cannot be read .*cut\.png.*--max-bad"):
+        measure_by_features(str(odd), real, options)
+    borne = measure_by_features(str(odd), real, dataclasses.replace(options, max_bad=0.1)).scores.measurements
+    assert borne["kid"].value == pytest.approx(values[0]["kid"], rel=1e-6)
+
+
+def test_memorisation_needs_and_uses_a_set_that_was_not_trained_on(place: Path) -> None:
+    train, unseen = str(place / "real.npz"), str(place / "unseen.npz")
+    with pytest.raises(ValueError, match=r"copies needs reals that were not trained on: held_out"):
+        measure_by_features(str(place / "good.npz"), train, asked(place, metrics=("copies",)))
+    names = ("copies", "c_t", "authenticity")
+    clear = measure_by_features(str(place / "good.npz"), train, asked(place, metrics=names, held_out=unseen)).scores
+    copied = measure_by_features(train, train, asked(place, metrics=names, held_out=unseen)).scores
+    assert clear.measurements["copies"].value <= 0.01
+    assert copied.measurements["copies"].value == 1
+    assert copied.measurements["authenticity"].value == 0
+    assert copied.measurements["c_t"].value < -5 < clear.measurements["c_t"].value
+    assert clear.measurements["copies"].floor is not None
+
+
+def test_labelled_sets_have_a_classifier_probes_and_classes_of_their_own(place: Path) -> None:
+    names = ("frechet_per_class", "linear_probe", "knn_probe", "sliced_w2", "w2", "prd_f8", "prd_f1_8")
+    options = asked(place, features="classifier", metrics=names)
+    found = measure_by_features(str(place / "good.npz"), str(place / "real.npz"), options).scores.measurements
+    assert tuple(found) == names
+    assert found["linear_probe"].value > 0.9
+    assert found["knn_probe"].floor is None
+    assert found["w2"].value == pytest.approx(found["w2"].floor, rel=0.3)
+    assert found["prd_f8"].value > 0.8
+    with pytest.raises(ValueError, match="has no classes"):
+        measure_by_features(str(place / "good.npz"), str(place / "bad.npz"), options)
+
+
+def test_every_metric_is_in_the_catalogue_and_says_what_it_takes() -> None:
+    offered = {name for group in scoring.GROUPS for name in group}
+    assert offered <= set(METRICS)
+    assert {name for name, m in METRICS.items() if m.takes == "held-out"} == set(scoring.MEMORISED)
+
+
+def test_an_encoder_that_gives_nan_is_refused_with_the_image_it_failed_on() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return torch.where(x.flatten(1)[:, :3] > 0.99, torch.nan, x.flatten(1)[:, :3]), None
+
+    x = torch.zeros(10, 1, 4, 4, dtype=torch.uint8)
+    x[7] = 255
+    encoder = Encoder(
+        "broken", Broken().eval(), 3, (4, 4), lambda _: Scale((0.0,), (255.0,)), "clean", "", torch.device("cpu"), 1
+    )
+    with pytest.raises(ValueError, match=r"broken gives NaN or infinity for 1 of 10 images .*number 7"):
+        embed(of_tensor(x, "x", "nan"), encoder)
+
+
+def test_half_the_reals_against_the_other_have_no_row_in_common(place: Path) -> None:
+    rows = np.arange(41, dtype=np.float32)[:, None]
+    one = Embedded("x", rows, "key", "pixels", "hash")
+    a, b = one.halves(0)
+    assert len(a) == len(b) == 20
+    assert not set(a.features[:, 0]) & set(b.features[:, 0])
+    assert a.key != b.key
+
+
+def test_the_frechet_floor_is_brought_to_the_sizes_measured() -> None:
+    """The plug-in's bias goes as 1/N + 1/M: halves of 300 against the fakes' 600 and the reals' 600."""
+    rng = np.random.default_rng(3)
+    values, floors = [], []
+    for i in range(20):
+        fake, real = (Embedded("x", rng.standard_normal((600, 8)).astype(np.float32), f"{i}{s}", "", "") for s in "fr")
+        m = scoring.score(fake, real, metrics=("frechet",)).measurements["frechet"]
+        values.append(m.value)
+        floors.append(m.floor)
+    assert np.mean(floors) == pytest.approx(np.mean(values), rel=0.1)
+
+
+def test_the_command_says_network_hash_resize_seed_and_floor(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(place / "cache"))
+    words = ["evaluate", str(place / "good.npz"), str(place / "real.npz"), "--features", "pixels", "--json"]
+    assert main([*words, "--metrics", "kid", "recall"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["features"] == {"name": "pixels", "sha256": "none", "resize": "clean"}
+    assert set(told["metrics"]) == {"kid", "recall"}
+    assert told["floor_n"] == 300
+    assert (
+        main(
+            [
+                "evaluate",
+                str(place / "bad.npz"),
+                str(place / "good.npz"),
+                "--against",
+                str(place / "real.npz"),
+                "--features",
+                "pixels",
+                "--metrics",
+                "frechet",
+            ]
+        )
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "nearer" in out
+    assert " B " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["good.npz", "real.npz", "--features", "pixls"], "did you mean pixels?"),
+        (["good.npz", "real.npz", "--features", "pixels", "--metrics", "fretchet"], "did you mean frechet?"),
+        (["good.npz", "real.npz", "--features", "pixels", "--metrics", "path_length"], "path_length takes a run"),
+        (["good.npz", "real.npz", "--metrics", "kid"], "--metrics needs --features"),
+        (["good.npz", "--features", "pixels"], "name the real data"),
+        (["good.npz", "--against", "real.npz"], "evaluate A B --against REAL"),
+        (["good.npz", "real.npz", "--features", "inception"], "weights of inception are not there"),
+        (["good.npz", "real.npz", "--features", "inception_score"], "are no features"),
+        (["good.npz", "real.npz", "--features", "pixels", "--weights", "x"], "weights are for inception"),
+        (["colour.npz", "real.npz", "--features", "pixels"], "has images in colour, and pixels is made for the grey"),
+        (["nothing.npz", "real.npz", "--features", "pixels"], "neither a data set nor an existing path"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(
+    place: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    np.savez("colour.npz", x=np.arange(20 * 8 * 8 * 3).reshape(20, 8, 8, 3).astype(np.uint8))
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(place / "cache"))
+    assert main(["evaluate", *words]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.strip().splitlines()) == 1
+    assert said in told.err
