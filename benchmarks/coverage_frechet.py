@@ -35,8 +35,7 @@ Draw = Callable[[int, np.random.Generator], Floats]
 CELLS = (
     *(f"{law} 32 {ratio}" for law in ("equal", "shifted", "uneven", "relu") for ratio in (5, 30)),
     *(f"{law} 64 {ratio}" for law in ("equal", "uneven", "relu") for ratio in (5, 30)),
-    *(f"{law} 256 5" for law in ("equal", "uneven", "relu")),
-    "relu 256 30",
+    *("equal 256 5", "relu 256 5", "relu 256 30"),
 )
 BOOTSTRAPPED = "shifted 32 30"
 RESAMPLES = 100

@@ -12,7 +12,7 @@ import numpy as np
 
 from pushforward.judge.answers import Answer
 from pushforward.judge.trial import Design
-from pushforward.metrics.intervals import Interval, Z, student
+from pushforward.metrics.intervals import Interval, Z, student, wilson_share
 from pushforward.report.document import write_whole
 
 if TYPE_CHECKING:
@@ -177,12 +177,8 @@ def _mean(weight: np.ndarray, wrong: np.ndarray, part: np.ndarray) -> float:
 
 
 def _wilson(p: float, n: float) -> Interval:
-    """Wilson's score interval of a share p of n answers, which need not be whole numbers."""
-    p, z2 = min(1.0, max(0.0, p)), Z * Z
-    p = 1.0 if math.isclose(p, 1.0, abs_tol=1e-12) else p
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return Interval(p, math.sqrt(p * (1 - p) / n), 0.0 if p == 0 else middle - half, 1.0 if p == 1 else middle + half)
+    """Wilson's interval of a share of n answers that weights and rounding may have left 1e-16 outside of 0 to 1."""
+    return wilson_share(1.0 if math.isclose(p, 1.0, abs_tol=1e-12) else min(1.0, max(0.0, p)), n)
 
 
 def _verdict(error: Interval | None, fewest: int, raters: int) -> tuple[Verdict, str]:

@@ -86,7 +86,7 @@ def frechet_between(a: Gaussian, b: Gaussian) -> float:
     shift = a.mean - b.mean
     if np.array_equal(a.root, b.root):
         return float(shift @ shift)
-    traces = float(np.vdot(a.root, a.root) + np.vdot(b.root, b.root))
+    traces = sum(float(np.einsum("dr,dr->", g.root, g.root)) for g in (a, b))  # np.vdot would copy them
     # Rounding must not take from the means' part.
     return float(shift @ shift) + max(traces - 2 * _nuclear_norm(a.root, b.root, TOLERANCE * traces), 0.0)
 

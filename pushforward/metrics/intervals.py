@@ -26,12 +26,17 @@ def wilson(hits: int, n: int) -> Interval:
     """
     if n < 1 or not 0 <= hits <= n:
         raise ValueError(f"a share needs 0 <= hits <= n and n >= 1, got {hits} of {n}; count again")
-    p, z2 = hits / n, Z * Z
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z / (1 + z2 / n) * float(np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)))
+    return wilson_share(hits / n, n)
+
+
+def wilson_share(p: float, size: float) -> Interval:
+    """The same of a share p, 0 to 1, of an effective number of trials, which need not be whole."""
+    z2 = Z * Z
+    middle = (p + z2 / (2 * size)) / (1 + z2 / size)
+    half = Z / (1 + z2 / size) * float(np.sqrt(p * (1 - p) / size + z2 / (4 * size * size)))
     # At the ends the bound is the end itself; rounding would leave 1e-20 there.
-    low, high = (0.0 if hits == 0 else middle - half), (1.0 if hits == n else middle + half)
-    return Interval(p, float(np.sqrt(p * (1 - p) / n)), low, high)
+    low, high = (0.0 if p == 0 else middle - half), (1.0 if p == 1 else middle + half)
+    return Interval(p, float(np.sqrt(p * (1 - p) / size)), low, high)
 
 
 def mean_interval(values: NDArray[np.float64] | list[float]) -> Interval:

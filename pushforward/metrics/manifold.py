@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.core.seeding import numpy_generator
 from pushforward.metrics.features import Features, Matrix, as_matrix, same_width
-from pushforward.metrics.intervals import Interval, Z
+from pushforward.metrics.intervals import Interval, Z, wilson_share
 from pushforward.metrics.neighbours import BUDGET, Floats, Frame, Indices, search, side, without_self
 
 Flags = NDArray[np.bool_]
@@ -307,8 +307,4 @@ def _share(flags: Flags, words: Words, halves: Words) -> Interval:
     q = float((a + b).mean()) / 2
     # Var at n/2 is E (a − b)²/2; independent rows would have q (1 − q)/(n/2).
     effect = float(((a - b) ** 2).mean()) * n / (4 * q * (1 - q)) if 0 < q < 1 else 1.0
-    size = n / max(effect, 1.0)
-    middle, z2 = (p + Z * Z / (2 * size)) / (1 + Z * Z / size), Z * Z
-    half = Z / (1 + z2 / size) * float(np.sqrt(p * (1 - p) / size + z2 / (4 * size * size)))
-    low, high = (0.0 if p == 0 else middle - half), (1.0 if p == 1 else middle + half)
-    return Interval(p, float(np.sqrt(p * (1 - p) / size)), low, high)
+    return wilson_share(p, n / max(effect, 1.0))
