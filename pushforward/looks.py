@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pushforward.metrics.catalogue import METRICS, SPACES, known
+from pushforward.metrics.catalogue import METRICS, known
 from pushforward.spaces import NAMES
 
 
@@ -25,7 +25,8 @@ class Looks:
     @property
     def sign(self) -> int:
         """1 where less of `best` is better, −1 where more is."""
-        return -1 if self.best is not None and known(self.best).better.startswith("higher") else 1
+        metric = None if self.best is None else known(self.best)
+        return -1 if metric is not None and metric.better.startswith("higher") else 1
 
 
 def looks(words: Sequence[str]) -> Looks:
@@ -53,9 +54,8 @@ def looks(words: Sequence[str]) -> Looks:
     for name in metrics:
         _known(name, tuple(METRICS), "metric")
     best = given.get("best")
-    if best is not None:
-        ends = [best, *(best.removesuffix(f"_{space}") for space in SPACES)]
-        _known(next((name for name in ends if name in METRICS), best), tuple(METRICS), "metric")
+    if best is not None and known(best) is None:
+        _known(best, tuple(METRICS), "metric")
     return Looks(counts["every"], features, metrics, counts["n"], best)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from pushforward import sampling
 from pushforward.core.seeding import seed_of
-from pushforward.data.catalogue import Options, open_data
-from pushforward.data.images import PART, Images, Part, as_bytes, of_data, open_images
+from pushforward.data.catalogue import Options
+from pushforward.data.images import PART, Images, Part, as_bytes, of_data, open_images, squares
 from pushforward.data.spec import DataSpec
 from pushforward.run import Run, resolve_device
 
@@ -40,15 +40,7 @@ def open_set(
         return samples_of(Run(Path(name)), SAMPLES if n is None else n, seed, checkpoint, device)
     if options.resolution is None:
         return open_images(name, options, n, seed)
-    squares = open_data(
-        name,
-        resolution=options.resolution,
-        channels=options.channels,
-        max_bad=options.max_bad,
-        cache=options.cache,
-        progress=options.progress,
-    )
-    return of_data(squares, name, options, n, seed)
+    return of_data(squares(name, options), name, options, n, seed)
 
 
 def reals_of(run: Run, options: Options, n: int | None = None, seed: int = 0) -> Images:

@@ -1,8 +1,6 @@
 """The spaces that images are compared in, by name: published networks, pixels, a classifier of the reals, one's own."""
 
 import difflib
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +11,19 @@ from torch import Tensor, nn
 from pushforward.core.seeding import numpy_generator, seed_of
 from pushforward.data.cache import cache_folder, cached
 from pushforward.data.images import Images
+from pushforward.encoders.catalogue import NAMES as PUBLISHED
+from pushforward.encoders.catalogue import encoder_named
 from pushforward.encoders.encoder import Encoder, Scale
+from pushforward.encoders.own import from_file
 from pushforward.encoders.resize import Mode, resized
-from pushforward.encoders.weights import digest_of
+from pushforward.encoders.weights import Tell, digest_of
 from pushforward.metrics import classifier as classifiers
 from pushforward.metrics.classifier import Classifier, train_classifier
 
-NAMES = ("inception", "dinov2", "dinov2-b", "clip", "clip-l", "pixels", "classifier")
+NAMES = (*PUBLISHED, "pixels", "classifier")
 PIXELS = 1_024  # numbers in one image's pixel features, at most
 SIDE = 32  # of the squares that images of several sizes are brought to for pixels and the classifier
 TRAINED_ON = 20_000  # images a classifier learns from, at most
-
-Tell = Callable[[int, int | None], None]
 
 
 class Pixels(nn.Module):
@@ -73,28 +72,16 @@ def encoder_for(
     Raises ValueError for an unknown name, missing weights, or a classifier without labels.
     """
     mode: Mode = resize or "clean"
-    if weights is not None and name not in NAMES[:5]:
-        raise ValueError(f"weights are for {', '.join(NAMES[:5])}, got {name}; leave them out")
-    if name == "inception":
-        from pushforward.encoders.inception import inception
-
-        return inception(weights, download, mode, device, tell)
-    if name in ("dinov2", "dinov2-b"):
-        from pushforward.encoders.dinov2 import dinov2
-
-        return dinov2(name, weights, download, mode, device, tell)
-    if name in ("clip", "clip-l"):
-        from pushforward.encoders.clip import clip
-
-        return clip(name, weights, download, mode, device, tell)
+    if name in PUBLISHED:
+        return encoder_named(name, weights, download, mode, device, tell)
+    if weights is not None:
+        raise ValueError(f"weights are for {', '.join(PUBLISHED)}, got {name}; leave them out")
     if name == "pixels":
         return _pixels(reals, mode, device)
     if name == "classifier":
         return _classifier(reals, mode, device, cache_folder(cache))
     if name.endswith(".pt2"):
-        from pushforward.encoders.own import from_file
-
-        return replace(from_file(Path(name)), resize=mode)
+        return from_file(Path(name), resize=mode, device=device)
     near = difflib.get_close_matches(name, NAMES, n=1)
     raise ValueError(
         f"{name!r} are no features{f'; did you mean {near[0]}?' if near else ''} "

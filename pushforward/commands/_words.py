@@ -58,6 +58,8 @@ def table_of(numbers: "dict[str, Measurement]") -> None:
         interval = "" if m.low is None or m.high is None else f"{m.low:.4g} – {m.high:.4g}"
         floor = "" if m.floor is None else f"{m.floor:.4g}"
         # An unbiased estimate's floor is 0 but for chance: no multiple of it says anything.
-        times = f"{m.value / m.floor:.2f}" if m.floor and not known(name).range.startswith("about 0") else ""
+        metric = known(name)
+        unbiased = metric is not None and metric.range.startswith("about 0")
+        times = f"{m.value / m.floor:.2f}" if m.floor and not unbiased else ""
         table.add_row(name, f"{m.value:.4g}", interval, floor, times, f"{m.n:,}")
     Console().print(table)

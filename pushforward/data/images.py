@@ -75,7 +75,7 @@ def open_images(name: str, options: Options, n: int | None = None, seed: int = 0
     """
     path = Path(name).expanduser()
     if name in CATALOGUE or not path.exists():
-        return of_data(_opened(name, options), name, options, n, seed)
+        return of_data(squares(name, options), name, options, n, seed)
     if path.is_dir():
         return _files(path, Folder(path), options)
     if path.suffix.lower() == ".zip":
@@ -116,7 +116,8 @@ def of_tensor(
     return Images(name, fingerprint, len(x), parts, labels, classes, shape, options or Options())
 
 
-def _opened(name: str, options: Options) -> Data:
+def squares(name: str, options: Options) -> Data:
+    """The data set as training has it: `open_data` with these options."""
     return open_data(
         name,
         resolution=options.resolution,

@@ -211,9 +211,8 @@ METRICS: dict[str, Metric] = {
     ),
 }
 
-SPACES = ("classifier", "pixels", "inception", "dinov2", "clip")
 
-
-def known(name: str) -> Metric:
-    """The entry of a measurement, which may end with the features it was made on: `recall_pixels`."""
-    return METRICS[next((name.removesuffix(f"_{s}") for s in SPACES if name.endswith(f"_{s}")), name)]
+def known(name: str) -> Metric | None:
+    """The entry of a measurement, whose name may end with that of the features it was made on: `recall_pixels`."""
+    found = [metric for metric in METRICS if name == metric or name.startswith(f"{metric}_")]
+    return METRICS[max(found, key=len)] if found else None
