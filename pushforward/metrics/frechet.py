@@ -118,7 +118,7 @@ def frechet_estimate(x: Features, y: Features, blocks: int = 10) -> FrechetEstim
     estimated influence carries noise of its own, which counts the second-order part B twice (4B for 2B, or
     2B blocks/(blocks − 1) once corrected): from 5 D rows on, halves of the samples, where B is 4 times as large, tell
     how much that is. Without it the interval is up to 1.4 times too wide, where the laws are equal.
-    Quenouille 1956, Biometrika 43, Eq. 3; Efron & Stein 1981, The Annals of Statistics 9, p. 586.
+    Quenouille 1956, Biometrika 43, p. 353; Efron & Stein 1981, The Annals of Statistics 9, p. 586.
     Raises ValueError as `frechet_distance` does, with fewer than 2 blocks, or fewer than 2 rows a block.
     """
     if blocks < 2:
@@ -169,7 +169,7 @@ def frechet_infinity(x: Features, y: Features) -> Interval:
     both samples. Differs from the paper: parts in which each row appears equally often, for independent ones, so that
     the first-order error is the whole sample's (here too wide where the laws are equal, which makes
     up for the extrapolation's own noise). `frechet_corrected` varies less.
-    Chong & Forsyth 2020, arXiv:1911.07023, §3. Raises ValueError as `frechet_distance` does, and for fewer rows.
+    Chong & Forsyth 2020, arXiv:1911.07023. Raises ValueError as `frechet_distance` does, and for fewer rows.
     """
     a, b = _pair(x, y, 20)
     n, d = min(len(a), len(b)), a.shape[1]
@@ -195,7 +195,7 @@ def frechet_per_class(
     """The Fréchet distance within each class, and its mean over classes ("intra-FID").
 
     x: [N, D], y: [M, D]; labels [N] and [M], integers or words, each class with 2 rows at least in both.
-    A class's plug-in is biased by its own, smaller size. Miyato & Koyama 2018, arXiv:1802.05637, §4.
+    A class's plug-in is biased by its own, smaller size. Miyato & Koyama 2018, arXiv:1802.05637.
     Raises ValueError as `frechet_distance` does, and naming the classes that have too few rows.
     """
     a, b = _pair(x, y, 2)

@@ -45,7 +45,7 @@ class Moments:
     nothing but rounding. Holds one block and one [D, D] matrix; up to D rows are kept as they came, for an exact root.
     fast: products of float32 rows in float32, summed over blocks in float64: twice as fast, covariances to 1e-7 of the
     standard deviations. That is too coarse for features that nearly determine each other, which are refused.
-    Chan, Golub & LeVeque 1983, The American Statistician 37(3), Eq. 2.1.
+    Chan, Golub & LeVeque 1983, The American Statistician 37, p. 242.
     """
 
     def __init__(self, fast: bool = False) -> None:
