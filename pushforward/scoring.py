@@ -125,10 +125,15 @@ def _frechet(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
     x, y = sides.fake.features, sides.real.features
     if len(x) == 0 or len(y) == 0:  # of statistics alone
         return {"frechet": _point(frechets.frechet_between(sides.fake.gaussian, sides.real.gaussian))}
-    corrected = frechets.frechet_estimate(x, y).corrected if "frechet_corrected" in wanted else None
-    infinity = frechets.frechet_infinity(x, y) if "frechet_infinity" in wanted else None
-    plug_in = frechets.frechet_interval(x, y) if "frechet" in wanted else None
-    return {"frechet": plug_in, "frechet_corrected": corrected, "frechet_infinity": infinity}
+    found: dict[str, Interval | None] = {}
+    if "frechet_corrected" in wanted:
+        estimate = frechets.frechet_estimate(x, y)
+        found |= {"frechet": estimate.plug_in, "frechet_corrected": estimate.corrected}
+    elif "frechet" in wanted:
+        found["frechet"] = frechets.frechet_interval(x, y)
+    if "frechet_infinity" in wanted:
+        found["frechet_infinity"] = frechets.frechet_infinity(x, y)
+    return found
 
 
 def _per_class(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pushforward import lab
+from pushforward.metrics.catalogue import METRICS
 
 DOCS = Path(__file__).parents[1] / "docs"
 THEORY = (DOCS / "theory.md").read_text(encoding="utf-8")
@@ -67,3 +68,20 @@ def test_the_page_covers_the_objectives():
 def test_the_theory_page_names_every_experiment_of_the_lab():
     lines = re.findall(r"^\| `([a-z-]+)` \|", THEORY.split("## The lab")[1], flags=re.MULTILINE)
     assert sorted(lines) == lab.names()
+
+
+METRICS_PAGE = (DOCS / "metrics.md").read_text(encoding="utf-8")
+
+
+def test_what_the_page_on_metrics_imports_is_there():
+    (example,) = re.findall(r"^```python\n(.*?)^```$", METRICS_PAGE, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in example.splitlines() if line.startswith("from ")]
+    assert len(lines) > 5
+    exec(compile("\n".join(lines), "docs/metrics.md", "exec"), {})
+
+
+def test_the_page_on_metrics_names_only_metrics_that_there_are():
+    rows = re.findall(r"^\| (`[a-z0-9_`, ]+`)", METRICS_PAGE, flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z0-9_]+)`", row)}
+    assert len(named) > 8
+    assert named <= set(METRICS)

@@ -83,8 +83,10 @@ def _locked(path: Path) -> Iterator[None]:
         return
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -22,12 +22,14 @@ HALVES_RATIO = 5  # rows a feature: below, the halves' variance says too little 
 class FrechetEstimate:
     """What two samples say of the distance between their laws.
 
-    value: the plug-in, the number that is published. bias: how far that lies above the laws' distance on average, by
-    the jackknife. corrected: their difference with its interval, or None where no sample of 1 − 1/blocks of the rows
-    has more rows than features: there the bias is more than is told here. n: rows of the smaller sample.
+    value: the plug-in, the number that is published. plug_in: the same with its interval, as `frechet_interval`. bias:
+    how far that lies above the laws' distance on average, by the jackknife. corrected: their difference with its
+    interval, or None where no sample of 1 − 1/blocks of the rows has more rows than features: there the bias is more
+    than is told here. n: rows of the smaller sample.
     """
 
     value: float
+    plug_in: Interval
     bias: float
     corrected: Interval | None
     n: int
@@ -131,18 +133,18 @@ def frechet_estimate(x: Features, y: Features, blocks: int = 10) -> FrechetEstim
     gaussians = (_left_out(s, order % blocks, blocks) for s, order in zip((a, b), orders, strict=True))
     left_out = [frechet_between(*pair) for pair in zip(*gaussians, strict=True)]
     bias = (blocks - 1) * (float(np.mean(left_out)) - value)
-    if n - -(-n // blocks) <= d:
-        return FrechetEstimate(value, bias, None, n)
     variances = first_order_variances(a, b, ga, gb)
-    variance = sum(variances)
+    variance, freedom = sum(variances), _freedom(variances, (len(a), len(b)))
+    plug_in = _interval(value, variance, freedom)
+    if n - -(-n // blocks) <= d:
+        return FrechetEstimate(value, plug_in, bias, None, n)
     if n >= HALVES_RATIO * d:
         halves = [(a[orders[0] % 2 == i], b[orders[1] % 2 == i]) for i in (0, 1)]
         of_halves = sum(sum(first_order_variances(p, q, gaussian(p), gaussian(q))) for p, q in halves) / 2
         # A/N + 4B/N² against 2A/N + 16B/N².
         second = min(max(of_halves - 2 * variance, 0.0) / 8, variance / 4)
         variance -= (4 - 2 * blocks / (blocks - 1)) * second
-    corrected = _interval(value - bias, variance, _freedom(variances, (len(a), len(b))))
-    return FrechetEstimate(value, bias, corrected, n)
+    return FrechetEstimate(value, plug_in, bias, _interval(value - bias, variance, freedom), n)
 
 
 def frechet_corrected(x: Features, y: Features, blocks: int = 10) -> Interval:

@@ -78,6 +78,7 @@ def test_encoding_changes_nothing_and_needs_no_grad_mode_or_precision_around_it(
         half = e.encode(x)
         assert torch.is_autocast_enabled("cpu")
     assert torch.equal(plain.logits, half.logits)
+    torch.testing.assert_close(plain.logits[0, 0], (x[0, :, 0, 0] / 127.5 - 1).sum(), rtol=0, atol=1e-6)
     assert torch.is_grad_enabled()
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.get_num_threads() == threads

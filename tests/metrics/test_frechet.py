@@ -174,12 +174,12 @@ def exact_distance(mu1, cov1, mu2, cov2) -> float:
 
 
 def test_values_that_others_publish_are_reproduced():
-    # scikit-learn-contrib/qolmat, tests/benchmark/test_utils.py, test_frechet_distance (four rows, one of the two samples on a line).
+    # scikit-learn-contrib/qolmat, tests/benchmark/test_utils.py, test_frechet_distance.
     x = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]])
     y = np.array([[1, 2, 3], [1, 2, 3], [1, 8, 9], [3, 4, 8]])
     assert round(frechet_distance(x, y), 4) == 41.6563
-    # The input of tensorflow's contrib.gan classifier_metrics_test.py (512 × 256, seed 0), valued by pytorch-fid 0.3.0's
-    # calculate_frechet_distance with SciPy 1.17.1 on float64 moments.
+    # The input of tensorflow's contrib.gan classifier_metrics_test.py (512 × 256, seed 0), valued by pytorch-fid
+    # 0.3.0's calculate_frechet_distance with SciPy 1.17.1 on float64 moments.
     legacy = np.random.RandomState(0)
     p, q = (legacy.randn(512, 256).astype(np.float32) for _ in range(2))
     assert frechet_distance(p, q) == pytest.approx(65.74272365043504, rel=1e-6)
