@@ -67,7 +67,7 @@ def ours(task: str) -> Callable[..., Any]:
 
     def manifold(x: Floats, y: Floats) -> list[float]:
         found = precision_recall_density_coverage(x, y)
-        return [found.precision, found.recall, found.density, found.coverage]
+        return [i.value for i in (found.precision, found.recall, found.density, found.coverage)]
 
     return manifold
 

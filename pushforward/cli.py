@@ -16,6 +16,7 @@ usage: pushforward COMMAND …
   sample RUN              draw samples: a grid, files, or an .npz
   evaluate WHAT [REAL]    measure a run, a folder of images or an .npz against real data
   evaluate A B --against REAL   which of two is nearer to the real data, and how sure that is
+  statistics SET          keep the mean and covariance of a set's features in a file, to measure against
   judge WHAT [REAL]       people tell real images from generated ones, in a page served on this machine
   report RUN              write the run's report.html again
   lab NAME                an experiment in which the theory is seen to hold: a page of plots and numbers
@@ -30,7 +31,7 @@ examples:
   pushforward sample runs/dcgan-digits -n 100 --out samples.npz
 """
 
-COMMANDS = ("train", "resume", "sample", "evaluate", "judge", "report", "lab", "list")
+COMMANDS = ("train", "resume", "sample", "evaluate", "statistics", "judge", "report", "lab", "list")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from pushforward.metrics.intervals import Interval, mean_interval
 from pushforward.metrics.kernel import kid
 from pushforward.metrics.manifold import precision_recall_density_coverage
 from pushforward.metrics.memorisation import authenticity, c_t, memorisation
+from pushforward.metrics.modes import mode_coverage
 from pushforward.metrics.prd import prd
 from pushforward.metrics.probes import knn_probe, linear_probe
 from pushforward.objectives.transport import exact_wasserstein, sliced_costs, unit_directions
@@ -88,6 +89,8 @@ def score(
 
 def usual(fake: Embedded, real: Embedded, held_out: Embedded | None) -> tuple[str, ...]:
     """The metrics that suit two sets when none are named."""
+    if len(fake) == 0 or len(real) == 0:
+        return ("frechet",)
     names = USUAL
     if fake.encoder == "inception" and fake.logits is not None:
         names += ("inception_score",)
@@ -107,10 +110,15 @@ def _check(names: Sequence[str], fake: Embedded, real: Embedded, held_out: Embed
                 f"{fake.name} and {other.name} must be seen by one encoder, got {fake.encoder} and {other.encoder}"
             )
     wanted = set(names)
+    alone = [side.name for side in (fake, real) if len(side) == 0]
+    if alone and wanted != {"frechet"}:
+        rest = ", ".join(sorted(wanted - {"frechet"}))
+        raise ValueError(f"{alone[0]} holds statistics alone, which tell the Fréchet distance and no {rest}")
     if wanted & set(MEMORISED) and held_out is None:
         raise ValueError(f"{', '.join(sorted(wanted & set(MEMORISED)))} needs reals that were not trained on: held_out")
-    if "inception_score" in wanted and fake.logits is None:
-        raise ValueError(f"the Inception Score needs an encoder with classes, got {fake.encoder}; use inception")
+    if (classes := wanted & {"inception_score", "class_modes", "class_kl"}) and fake.logits is None:
+        name = sorted(classes)[0]
+        raise ValueError(f"{name} needs features with classes, got {fake.encoder}; use inception or classifier")
     if wanted & {"linear_probe", "knn_probe"} and real.labels is None:
         raise ValueError(f"a probe needs labelled reals, and {real.name} has no classes")
     if "frechet_per_class" in wanted and (fake.labels is None or real.labels is None or fake.classes != real.classes):
@@ -212,6 +220,16 @@ def _probes(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
     }
 
 
+def _classes(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
+    assert sides.fake.logits is not None
+    assert sides.real.logits is not None
+    fake, real = (
+        side.logits.argmax(1).astype(np.int64) for side in (sides.fake, sides.real) if side.logits is not None
+    )
+    found = mode_coverage(fake, sides.fake.logits.shape[1], real)
+    return {"class_modes": _point(found.found), "class_kl": found.kl}
+
+
 def _point(value: float) -> Interval:
     """A number whose interval is not known."""
     return Interval(value, np.nan, np.nan, np.nan)
@@ -229,6 +247,7 @@ GROUPS: dict[tuple[str, ...], Group] = {
     ("sliced_w2",): _sliced,
     MEMORISED: _memorised,
     ("linear_probe", "knn_probe"): _probes,
+    ("class_modes", "class_kl"): _classes,
 }
 ALONE = {("linear_probe", "knn_probe")}  # of the reals, so that reals against reals say nothing more
 

@@ -159,6 +159,7 @@ def test_memorisation_needs_and_uses_a_set_that_was_not_trained_on(place: Path) 
 
 def test_labelled_sets_have_a_classifier_probes_and_classes_of_their_own(place: Path) -> None:
     names = ("frechet_per_class", "linear_probe", "knn_probe", "sliced_w2", "w2", "prd_f8", "prd_f1_8")
+    names += ("class_modes", "class_kl", "inception_score")
     options = asked(place, features="classifier", metrics=names)
     found = measure_by_features(str(place / "good.npz"), str(place / "real.npz"), options).scores.measurements
     assert tuple(found) == names
@@ -166,6 +167,9 @@ def test_labelled_sets_have_a_classifier_probes_and_classes_of_their_own(place: 
     assert found["knn_probe"].floor is None
     assert found["w2"].value == pytest.approx(found["w2"].floor, rel=0.3)
     assert found["prd_f8"].value > 0.8
+    assert found["class_modes"].value == 10
+    assert found["class_kl"].value < 0.05
+    assert 5 < found["inception_score"].value <= 10
     with pytest.raises(ValueError, match="has no classes"):
         measure_by_features(str(place / "good.npz"), str(place / "bad.npz"), options)
 
@@ -269,3 +273,25 @@ def test_a_mistake_is_told_in_one_line(
     assert told.out == ""
     assert len(told.err.strip().splitlines()) == 1
     assert said in told.err
+
+
+def test_statistics_are_kept_in_a_file_that_stands_for_the_reals(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUSHFORWARD_CACHE", str(place / "cache"))
+    out = tmp_path / "real.npz"
+    assert main(["statistics", str(place / "real.npz"), "--features", "pixels", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    images, kept = (
+        measure_by_features(str(place / "good.npz"), str(real), asked(place, metrics=("frechet",))).scores.measurements
+        for real in (place / "real.npz", out)
+    )
+    assert kept["frechet"].value == pytest.approx(images["frechet"].value, rel=1e-9)
+    assert kept["frechet"].low is None
+    with pytest.raises(ValueError, match="statistics alone, which tell the Fréchet distance and no kid"):
+        measure_by_features(str(place / "good.npz"), str(out), asked(place, metrics=("frechet", "kid")))
+    with pytest.raises(ValueError, match="both statistics"):
+        measure_by_features(str(out), str(out), asked(place))
+    np.savez(tmp_path / "other.npz", mu=np.zeros(5), sigma=np.eye(5))
+    with pytest.raises(ValueError, match="statistics of 5 features, and pixels has 64"):
+        measure_by_features(str(place / "good.npz"), str(tmp_path / "other.npz"), asked(place))

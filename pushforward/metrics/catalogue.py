@@ -161,6 +161,20 @@ METRICS: dict[str, Metric] = {
         "Wu et al. 2018, arXiv:1805.01978",
         "labels",
     ),
+    "class_modes": Metric(
+        "classes with at least one sample, by a classifier of the reals",
+        "0 to the number of classes",
+        "higher",
+        "a classifier's errors find classes too; one sample a class is enough",
+        "Metz et al. 2017, arXiv:1611.02163",
+    ),
+    "class_kl": Metric(
+        "Kullback-Leibler divergence of the samples' classes from the reals', in nats",
+        "0 up",
+        "lower",
+        "says nothing of the samples within a class",
+        "Metz et al. 2017, arXiv:1611.02163",
+    ),
     "ms_ssim": Metric(
         "mean structural similarity of pairs of samples: how alike they are",
         "0 to 1",

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import get_blas_funcs
 
 from pushforward.core.seeding import numpy_generator
 from pushforward.metrics.features import Features, Matrix, as_matrix, same_width
 from pushforward.metrics.influence import first_order_variances
 from pushforward.metrics.intervals import Interval, student
-from pushforward.metrics.moments import Floats, Gaussian, Moments, from_moments, gaussian
+from pushforward.metrics.moments import Floats, Gaussian, Moments, check_symmetric, from_moments, gaussian, triangle
 
 TOLERANCE = 1e-9  # of the covariances' traces: the largest rounding error that is let pass
 INFINITY_RATIO = 2.5  # rows a feature: below, halves of the sample are too small for a bias that falls as 1/N
@@ -77,14 +78,29 @@ def frechet_distance(x: Features, y: Features) -> float:
 
 
 def frechet_from_moments(mu1: Features, cov1: Features, mu2: Features, cov2: Features) -> float:
-    """The same from two means [D] and covariances [D, D]; those must be symmetric and semidefinite, else ValueError."""
-    return frechet_between(_given(mu1, cov1, 1), _given(mu2, cov2, 2))
+    """The same from two means [D] and covariances [D, D]; symmetric and semidefinite, else ValueError.
+
+    With Σ1 = L Lᵀ, tr (Σ1 Σ2)^½ is the sum of the square roots of the eigenvalues of Lᵀ Σ2 L, which is made in place.
+    A Σ2 that is not semidefinite is found out as far as Σ1's range sees it.
+    """
+    (m1, c1), (m2, c2) = _given(mu1, cov1, 1), _given(mu2, cov2, 2)
+    _same_size(m1, m2)
+    shift = m1 - m2
+    if np.array_equal(c1, c2):
+        return float(shift @ shift)
+    traces = float(np.trace(c1) + np.trace(c2))
+    inner = _between(c1, c2)
+    if len(inner) == 0:
+        return float(shift @ shift) + traces
+    sigma, error = _square_roots(inner)
+    if error > TOLERANCE * traces:
+        return frechet_between(from_moments(0, m1, c1), from_moments(0, m2, c2))
+    return float(shift @ shift) + max(traces - 2 * float(sigma.sum()), 0.0)
 
 
 def frechet_between(a: Gaussian, b: Gaussian) -> float:
     """The same from two Gaussians, so that the real data's is made once."""
-    if len(a.mean) != len(b.mean):
-        raise ValueError(f"two Gaussians must have the same D, got {len(a.mean)} and {len(b.mean)}; use one extractor")
+    _same_size(a.mean, b.mean)
     shift = a.mean - b.mean
     if np.array_equal(a.root, b.root):
         return float(shift @ shift)
@@ -275,19 +291,55 @@ def _nuclear_norm(a: Floats, b: Floats, tolerance: float) -> float:
     k /= largest
     gram = k @ k.T
     del k  # one matrix less while the eigenvalues are found
-    # Torch's takes less than half of NumPy's time.
-    sigma = np.sqrt(torch.linalg.eigvalsh(torch.from_numpy(gram)).numpy().clip(min=0.0))
-    epsilon = float(np.finfo(np.float64).eps) * float(sigma[-1])
-    # σ below √ε σmax are lost in the rounding: each may be wrong by that much.
-    errors = epsilon * float(sigma[-1]) / np.maximum(sigma, np.sqrt(epsilon * sigma[-1]))
-    if float(errors.sum()) * largest > tolerance:
+    sigma, error = _square_roots(gram)
+    if error * largest > tolerance:
         sigma = np.linalg.svd(a.T @ b / largest, compute_uv=False)
     return float(sigma.sum()) * largest
 
 
-def _given(mu: Features, cov: Features, which: int) -> Gaussian:
-    c = as_matrix(cov, f"cov{which}").astype(np.float64)
+def _square_roots(squares: Floats) -> tuple[Floats, float]:
+    """Square roots of a semidefinite matrix's eigenvalues, and what rounding may make of their sum.
+
+    Raises ValueError for an eigenvalue below 0 by more than rounding.
+    """
+    # Torch's takes less than half of NumPy's time.
+    found = torch.linalg.eigvalsh(torch.from_numpy(squares)).numpy()
+    if found[0] < -1e-6 * found[-1]:
+        raise ValueError("a covariance has no negative eigenvalue, got one; compute it in float64")
+    sigma = np.sqrt(found.clip(min=0.0))
+    epsilon = float(np.finfo(np.float64).eps) * float(sigma[-1])
+    # σ below √ε σmax are lost in the rounding: each may be wrong by that much.
+    errors = epsilon * float(sigma[-1]) / np.maximum(sigma, np.sqrt(epsilon * sigma[-1]))
+    return sigma, float(errors.sum()) if sigma[-1] > 0 else 0.0
+
+
+def _between(c1: Floats, c2: Floats) -> Floats:
+    """Lᵀ c2 L [R, R], L [D, R] a root of c1; two matrices at once, no more."""
+    (product,) = get_blas_funcs(["trmm"], dtype=np.float64)
+    found = triangle(c1)
+    size, rank = found.lower.shape
+    trace = float(np.trace(c1))
+    if not np.isclose(float(np.einsum("dr,dr->", found.lower, found.lower)), trace, rtol=1e-6, atol=1e-300):
+        raise ValueError(f"a covariance has no negative eigenvalue, got one (trace {trace:.6g}); compute it in float64")
+    if size == 0:
+        return np.zeros((0, 0))
+    lower = found.lower if rank == size else np.pad(found.lower, ((0, 0), (0, size - rank)))
+    own = size == len(c2) and bool((found.order == np.arange(size)).all())
+    # The transpose of a copy is in BLAS's own order: the products take its place.
+    inner = (c2.copy() if own else c2[np.ix_(found.order, found.order)]).T
+    inner = product(1.0, lower, inner, side=1, lower=1, overwrite_b=1)
+    return product(1.0, lower, inner, side=0, lower=1, trans_a=1, overwrite_b=1)[:rank, :rank]
+
+
+def _same_size(a: Floats, b: Floats) -> None:
+    if len(a) != len(b):
+        raise ValueError(f"two Gaussians must have the same D, got {len(a)} and {len(b)}; use one extractor")
+
+
+def _given(mu: Features, cov: Features, which: int) -> tuple[Floats, Floats]:
+    c = as_matrix(cov, f"cov{which}").astype(np.float64, copy=False)
     mean = as_matrix(np.reshape(np.asarray(mu), (1, -1)), f"mu{which}")[0].astype(np.float64)
     if c.shape != (len(mean), len(mean)):
         raise ValueError(f"cov{which} must be [{len(mean)}, {len(mean)}] as mu{which} has {len(mean)}, got {c.shape}")
-    return from_moments(0, mean, c)
+    check_symmetric(c)
+    return mean, c

@@ -133,15 +133,14 @@ class Moments:
 
     def _factored(self) -> Gaussian | None:
         """The Gaussian of the joined rows; None where float32 products are too coarse for it."""
-        covariance = np.tril(self._scatter / (self._joined - 1))
-        covariance += np.tril(covariance, -1).T
+        covariance = self._scatter / (self._joined - 1)  # of which the lower half is filled in
         trace = float(np.trace(covariance))
         if self.fast and not SANE[0] < trace < SANE[1]:
             return None
-        root, pivot = _cholesky(covariance)
-        if self.fast and pivot < STEADY:
+        found = triangle(covariance)
+        if self.fast and found.pivot < STEADY:
             return None
-        return Gaussian(self._joined, self._mean, root if pivot >= FULL_RANK else _pivoted(covariance, EPSILON))
+        return Gaussian(self._joined, self._mean, found.root(len(covariance)))
 
     def _hold(self, rows: Matrix, size: int) -> None:
         kind = np.promote_types(self._held.dtype, rows.dtype) if self._waiting else rows.dtype
@@ -224,17 +223,73 @@ def from_moments(n: int, mean: Floats, covariance: Floats, tolerance: float = EP
     tolerance: the relative rounding error of the covariance's entries.
     Raises ValueError unless the covariance is symmetric and semidefinite to that.
     """
-    largest = float(np.abs(covariance).max())
-    if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-9 * largest):
-        raise ValueError("a covariance must be symmetric, got entries unlike their mirror images; average them")
-    symmetric = (covariance + covariance.T) / 2
-    root, pivot = _cholesky(symmetric)
-    if pivot < max(FULL_RANK, len(mean) * tolerance):
-        root = _pivoted(symmetric, tolerance)
-    trace = float(np.trace(symmetric))
-    if not np.isclose(float(np.vdot(root, root)), trace, rtol=max(1e-6, len(mean) * tolerance), atol=1e-300):
+    check_symmetric(covariance)
+    root = triangle(covariance, tolerance).root(len(mean))
+    trace = float(np.trace(covariance))
+    if not np.isclose(
+        float(np.einsum("dr,dr->", root, root)), trace, rtol=max(1e-6, len(mean) * tolerance), atol=1e-300
+    ):
         raise ValueError(f"a covariance has no negative eigenvalue, got one (trace {trace:.6g}); compute it in float64")
     return Gaussian(n, mean, root)
+
+
+def check_symmetric(covariance: Floats) -> None:
+    """Raises ValueError unless the matrix is its own mirror image to 1e-6, or to 1e-9 of its largest entry."""
+    slack = 1e-9 * max(float(covariance.max()), -float(covariance.min()))
+    for i in range(0, len(covariance), ROWS // 8):  # never a second matrix
+        rows = slice(i, i + ROWS // 8)
+        other = covariance[:, rows].T
+        if not bool((np.abs(covariance[rows] - other) <= slack + 1e-6 * np.abs(other)).all()):
+            raise ValueError("a covariance must be symmetric, got entries unlike their mirror images; average them")
+
+
+@dataclass(frozen=True, eq=False)
+class Triangle:
+    """A covariance [D, D] as L Lᵀ, L [A, R] lower triangular, on the features `order` [A]; the others have no variance.
+
+    pivot: the least share of a feature's variance that the features before it leave unexplained; 0 below full rank.
+    """
+
+    lower: Floats
+    order: NDArray[np.int64]
+    pivot: float
+
+    def root(self, d: int) -> Floats:
+        """[D, R], root rootᵀ = the covariance."""
+        if len(self.order) == d and bool((self.order == np.arange(d)).all()):
+            return self.lower
+        root = np.zeros((d, self.lower.shape[1]))
+        root[self.order] = self.lower
+        return root
+
+
+def triangle(covariance: Floats, tolerance: float = EPSILON) -> Triangle:
+    """The triangular root of a covariance, of which the lower half is read, by Cholesky; by pivots below full rank.
+
+    tolerance: the relative rounding error of the entries, which says what rank they can tell.
+    Higham 2002, Accuracy and Stability of Numerical Algorithms, §10.3.
+    """
+    plain, pivoted = get_lapack_funcs(["potrf", "pstrf"], dtype=np.float64)
+    alive = np.flatnonzero(np.diagonal(covariance) > 0)
+
+    def copied() -> Floats:
+        # In LAPACK's own order, so that the factor takes the copy's place.
+        whole = len(alive) == len(covariance)
+        return np.array(covariance if whole else covariance[np.ix_(alive, alive)], np.float64, order="F")
+
+    if len(alive) == 0:
+        return Triangle(np.zeros((0, 0)), alive, 1.0)
+    variances = np.diagonal(covariance)[alive]
+    factor, failed = plain(copied(), lower=1, clean=1, overwrite_a=1)
+    pivot = 0.0 if failed else float((np.diagonal(factor) ** 2 / variances).min())
+    if pivot >= max(FULL_RANK, len(covariance) * tolerance):
+        return Triangle(factor, alive, pivot)
+    del factor
+    bound = len(covariance) * tolerance * float(variances.max())
+    factor, pivots, rank, _ = pivoted(copied(), lower=1, tol=bound, overwrite_a=1)
+    for column in range(1, len(alive)):
+        factor[:column, column] = 0.0
+    return Triangle(factor[:, :rank], alive[pivots - 1], 0.0)
 
 
 def _thin(a: Matrix) -> Gaussian:
@@ -249,33 +304,3 @@ def _thin(a: Matrix) -> Gaussian:
     centred[1:] += centred[0] / (np.sqrt(n) - 1)
     centred[1:] /= np.sqrt(n - 1)
     return Gaussian(n, mean, centred[1:].T)
-
-
-def _cholesky(covariance: Floats) -> tuple[Floats, float]:
-    """A root [D, R] without pivots, and the least pivot, 0 where there is none; features without variance left out."""
-    variances = np.diagonal(covariance)
-    alive = variances > 0
-    if not alive.any():
-        return np.zeros((len(alive), 0)), 1.0
-    (cholesky,) = get_lapack_funcs(["potrf"], dtype=np.float64)
-    factor, failed = cholesky(covariance if alive.all() else covariance[np.ix_(alive, alive)], lower=1, clean=1)
-    pivot = 0.0 if failed else float((np.diagonal(factor) ** 2 / variances[alive]).min())
-    if alive.all():
-        return factor, pivot
-    root = np.zeros((len(alive), len(factor)))
-    root[alive] = factor
-    return root, pivot
-
-
-def _pivoted(covariance: Floats, tolerance: float) -> Floats:
-    """A root [D, R], R the rank as far as entries with this relative error tell.
-
-    Higham 2002, Accuracy and Stability of Numerical Algorithms, §10.3.
-    """
-    d = len(covariance)
-    (cholesky,) = get_lapack_funcs(["pstrf"], dtype=np.float64)
-    largest = float(np.diagonal(covariance).max())
-    factor, pivots, rank, _ = cholesky(covariance, lower=1, tol=d * tolerance * largest)
-    root = np.empty((d, rank))
-    root[pivots - 1] = np.tril(factor)[:, :rank]
-    return root
