@@ -14,7 +14,7 @@ from pushforward.metrics.intervals import Interval, Z
 
 Floats = NDArray[np.float64]
 
-BLOCK = 1024  # rows a side of one product
+BLOCK = 512  # rows a side of one product
 SINGLE, LARGEST = 1e15, 1e150  # kernel values whose squares, summed, still fit into float32 and float64
 
 
