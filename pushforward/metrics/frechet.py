@@ -317,13 +317,12 @@ def _between(c1: Floats, c2: Floats) -> Floats:
     """Lᵀ c2 L [R, R], L [D, R] a root of c1; two matrices at once, no more."""
     (product,) = get_blas_funcs(["trmm"], dtype=np.float64)
     found = triangle(c1)
-    size, rank = found.lower.shape
+    size, rank, lower = len(found.lower), found.rank, found.lower
     trace = float(np.trace(c1))
-    if not np.isclose(float(np.einsum("dr,dr->", found.lower, found.lower)), trace, rtol=1e-6, atol=1e-300):
+    if not np.isclose(float(np.einsum("dr,dr->", lower, lower)), trace, rtol=1e-6, atol=1e-300):
         raise ValueError(f"a covariance has no negative eigenvalue, got one (trace {trace:.6g}); compute it in float64")
     if size == 0:
         return np.zeros((0, 0))
-    lower = found.lower if rank == size else np.pad(found.lower, ((0, 0), (0, size - rank)))
     own = size == len(c2) and bool((found.order == np.arange(size)).all())
     # The transpose of a copy is in BLAS's own order: the products take its place.
     inner = (c2.copy() if own else c2[np.ix_(found.order, found.order)]).T

@@ -245,21 +245,24 @@ def check_symmetric(covariance: Floats) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Triangle:
-    """A covariance [D, D] as L Lᵀ, L [A, R] lower triangular, on the features `order` [A]; the others have no variance.
+    """A covariance [D, D] as L Lᵀ on the features `order` [A]; the others have no variance.
 
-    pivot: the least share of a feature's variance that the features before it leave unexplained; 0 below full rank.
+    lower: L [A, A], lower triangular, its columns from `rank` on 0. pivot: the least share of a feature's variance that
+    the features before it leave unexplained; 0 below full rank.
     """
 
     lower: Floats
+    rank: int
     order: NDArray[np.int64]
     pivot: float
 
     def root(self, d: int) -> Floats:
         """[D, R], root rootᵀ = the covariance."""
+        lower = self.lower[:, : self.rank]
         if len(self.order) == d and bool((self.order == np.arange(d)).all()):
-            return self.lower
-        root = np.zeros((d, self.lower.shape[1]))
-        root[self.order] = self.lower
+            return lower
+        root = np.zeros((d, self.rank))
+        root[self.order] = lower
         return root
 
 
@@ -278,18 +281,18 @@ def triangle(covariance: Floats, tolerance: float = EPSILON) -> Triangle:
         return np.array(covariance if whole else covariance[np.ix_(alive, alive)], np.float64, order="F")
 
     if len(alive) == 0:
-        return Triangle(np.zeros((0, 0)), alive, 1.0)
+        return Triangle(np.zeros((0, 0)), 0, alive, 1.0)
     variances = np.diagonal(covariance)[alive]
     factor, failed = plain(copied(), lower=1, clean=1, overwrite_a=1)
     pivot = 0.0 if failed else float((np.diagonal(factor) ** 2 / variances).min())
     if pivot >= max(FULL_RANK, len(covariance) * tolerance):
-        return Triangle(factor, alive, pivot)
+        return Triangle(factor, len(alive), alive, pivot)
     del factor
     bound = len(covariance) * tolerance * float(variances.max())
     factor, pivots, rank, _ = pivoted(copied(), lower=1, tol=bound, overwrite_a=1)
     for column in range(1, len(alive)):
-        factor[:column, column] = 0.0
-    return Triangle(factor[:, :rank], alive[pivots - 1], 0.0)
+        factor[: column if column < rank else None, column] = 0.0
+    return Triangle(factor, int(rank), alive[pivots - 1], 0.0)
 
 
 def _thin(a: Matrix) -> Gaussian:
