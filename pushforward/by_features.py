@@ -18,7 +18,7 @@ from pushforward.encoders.encoder import Encoder
 from pushforward.encoders.resize import Mode
 from pushforward.metrics.comparison import Comparison
 from pushforward.run import Run, resolve_device
-from pushforward.scoring import Scores, compare, score
+from pushforward.scoring import Scores, comparable, compare, score
 from pushforward.sets import is_run, like, open_set, reals_of
 from pushforward.spaces import Tell, encoder_for
 
@@ -78,28 +78,37 @@ def measure_by_features(what: str, real: str | None, asked: Asked) -> Measured:
     """
     beside = tuple(name for name in asked.metrics if is_beside(name))
     others = tuple(name for name in asked.metrics if name not in beside)
-    seen = _seen((what,), real, asked)
-    fake, reals = seen.fakes[0], seen.reals
-    scores = Scores({}, 0, ())
+    opened = _opened((what,), real, asked)
+    scores = Scores({}, (0, 0), ())
     if others or not beside:
-        scores = score(fake.embedded, reals.embedded, metrics=others, held_out=seen.held_out, seed=asked.seed)
+        fake, reals, held_out = (opened.embedded(images) for images in (*opened.fakes, opened.reals, opened.held_out))
+        assert fake is not None
+        assert reals is not None
+        scores = score(fake, reals, metrics=others, held_out=held_out, seed=asked.seed)
     for name in beside:
         if name == "ms_ssim":
-            found = of_images(fake.images, reals.images, asked.seed)
+            found = of_images(opened.fakes[0], opened.reals, asked.seed)
         else:
-            found = of_run(what, seen.encoder, asked.seed, asked.n, asked.checkpoint, asked.device)
+            found = of_run(what, opened.encoder, asked.seed, asked.n, asked.checkpoint, asked.device)
         scores.measurements[name] = found
-    return _measured(scores, seen.encoder, asked)
+    return _measured(scores, opened.encoder, asked)
 
 
 def compare_by_features(first: str, second: str, real: str | None, asked: Asked) -> Compared:
-    """Both against the same reals, on as many samples each: a paired comparison for every metric."""
-    seen = _seen((first, second), real, asked)
-    a, b = (side.embedded for side in seen.fakes)
-    reals = seen.reals.embedded
-    ones, others = (score(side, reals, metrics=asked.metrics, seed=asked.seed) for side in (a, b))
-    verdicts = compare(a, b, reals, metrics=asked.metrics, seed=asked.seed)
-    return Compared(_measured(ones, seen.encoder, asked), _measured(others, seen.encoder, asked), verdicts)
+    """Both against the same reals, on as many images each: the longer set is cut at random, and measured so."""
+    names = comparable(asked.metrics)
+    if asked.held_out is not None:
+        raise ValueError("two sets are not compared by memorisation, got held_out; measure each for that")
+    opened = _opened((first, second), real, asked)
+    a, b, reals = (opened.embedded(images) for images in (*opened.fakes, opened.reals))
+    assert a is not None
+    assert b is not None
+    assert reals is not None
+    n = min(len(a), len(b))
+    a, b = a.cut(n, asked.seed), b.cut(n, asked.seed)
+    verdicts = compare(a, b, reals, metrics=names, seed=asked.seed)
+    ones, others = (score(side, reals, metrics=names, seed=asked.seed) for side in (a, b))
+    return Compared(_measured(ones, opened.encoder, asked), _measured(others, opened.encoder, asked), verdicts)
 
 
 def _measured(scores: Scores, encoder: Encoder, asked: Asked) -> Measured:
@@ -107,50 +116,55 @@ def _measured(scores: Scores, encoder: Encoder, asked: Asked) -> Measured:
 
 
 @dataclass(frozen=True)
-class _Side:
-    """One set: its images, or None for a file of statistics, and what an encoder makes of it."""
+class _Opened:
+    """Every set, a file of statistics by its name, and the encoder that sees them."""
 
-    images: Images | None
-    embedded: Embedded
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """Every set through one encoder."""
-
-    fakes: list[_Side]
-    reals: _Side
-    held_out: Embedded | None
+    fakes: list[Images | str]
+    reals: Images | str
+    held_out: Images | None
     encoder: Encoder
+    cache: Path | None
+
+    def embedded(self, images: Images | str | None) -> Embedded | None:
+        if images is None:
+            return None
+        return saved(images, self.encoder) if isinstance(images, str) else embed(images, self.encoder, self.cache)
 
 
-def _seen(whats: tuple[str, ...], real: str | None, asked: Asked) -> _Seen:
+def _opened(whats: tuple[str, ...], real: str | None, asked: Asked) -> _Opened:
     options = Options(asked.resolution, None, asked.max_bad, asked.cache, asked.progress)
-    runs = [Run(Path(what)) for what in whats if is_run(what)]
+    names = [*whats, *(name for name in (real, asked.held_out) if name is not None)]
+    runs = [Run(Path(name)) for name in names if is_run(name)]
+    if asked.checkpoint != "last" and not runs:
+        raise ValueError(f"checkpoint {asked.checkpoint} is of a run, got none; leave it out")
+    if asked.resolution is not None and runs:
+        raise ValueError(f"a run has its own resolution, got {asked.resolution}; leave the resolution out")
+    if any(run.spec.shape != runs[0].spec.shape for run in runs):
+        raise ValueError(f"runs are measured at one size, got {' and '.join(str(r.spec.shape) for r in runs)}")
     if runs:
-        if asked.resolution is not None:
-            raise ValueError(f"a run has its own resolution, got {asked.resolution}; leave the resolution out")
-        if any(run.spec.shape != runs[0].spec.shape for run in runs):
-            raise ValueError(f"runs are compared at one size, got {' and '.join(str(r.spec.shape) for r in runs)}")
         options = like(runs[0].spec, options)
-    elif real is None:
+    if real is None and not is_run(whats[0]):
         raise ValueError(
             f"{whats[0]} is not a run folder, so it is not known what to measure it against; "
             "name the real data: pushforward evaluate SAMPLES REAL"
         )
 
-    def opened(name: str) -> Images | None:
+    def opened(name: str) -> Images | str:
         if is_statistics(name):
-            return None
+            return name
         n, seed = asked.n, asked.seed
         return open_set(name, options, n=n, seed=seed, checkpoint=asked.checkpoint, device=asked.device)
 
     reals = reals_of(runs[0], options, asked.n, asked.seed) if real is None else opened(real)
     fakes = [opened(what) for what in whats]
     held_out = None if asked.held_out is None else opened(asked.held_out)
-    models = [images for images in (reals, *fakes) if images is not None]
+    if isinstance(held_out, str):
+        raise ValueError(f"{asked.held_out} holds statistics, and memorisation takes the held-out images; name those")
+    models = [images for images in (reals, *fakes) if isinstance(images, Images)]
     if not models:
         raise ValueError(f"{whats[0]} and {real} are both statistics; measure images against one of them")
+    if asked.n is not None and not any(images.drawn for images in models):
+        raise ValueError(f"n is for runs and for laws without end, got {asked.n} and neither; leave it out")
     with _telling(asked.progress) as tell:
         encoder = encoder_for(
             asked.features,
@@ -162,16 +176,7 @@ def _seen(whats: tuple[str, ...], real: str | None, asked: Asked) -> _Seen:
             cache=asked.cache,
             tell=tell,
         )
-
-    def side(name: str, images: Images | None) -> _Side:
-        return _Side(images, saved(name, encoder) if images is None else embed(images, encoder, asked.cache))
-
-    return _Seen(
-        [side(what, images) for what, images in zip(whats, fakes, strict=True)],
-        side(real or "", reals),
-        None if held_out is None else embed(held_out, encoder, asked.cache),
-        encoder,
-    )
+    return _Opened(fakes, reals, held_out, encoder, asked.cache)
 
 
 @contextmanager
@@ -181,11 +186,11 @@ def _telling(shown: bool) -> Iterator[Tell | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: list = []
+        tasks: list[TaskID] = []
 
         def tell(done: int, total: int | None) -> None:
             if not tasks:
@@ -196,12 +201,12 @@ def _telling(shown: bool) -> Iterator[Tell | None]:
 
 
 def as_json(measured: Measured) -> dict:
-    """What a program reads: numbers, the network and its hash, the resize, the seed, the floor's size, warnings."""
+    """What a program reads: numbers, the network and its hash, the resize, the seed, the floor's sizes, notes."""
     scores = measured.scores
     return {
         "features": {"name": measured.features, "sha256": measured.sha256, "resize": measured.resize},
         "seed": measured.seed,
-        "floor_n": scores.floor_n,
+        "floor_sizes": scores.floor_sizes,
         "metrics": {name: dataclasses.asdict(m) for name, m in scores.measurements.items()},
-        "warnings": list(scores.warnings),
+        "notes": list(scores.notes),
     }

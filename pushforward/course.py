@@ -19,7 +19,7 @@ from pushforward.core.training import Hook, Outcome, fit
 from pushforward.data.catalogue import Options
 from pushforward.data.images import of_data
 from pushforward.data.source import Data
-from pushforward.evaluation import Evaluator
+from pushforward.evaluation import AGAINST, Evaluator
 from pushforward.looks import looks
 from pushforward.progress import Progress
 from pushforward.run import Plan, Run, measure
@@ -143,6 +143,8 @@ def evaluator_for(plan: Plan, data: Data, device: torch.device) -> Evaluator:
     if asked.features:
         reals = of_data(data, plan.data, Options(progress=False))
         encoders = [encoder_for(name, reals, device=device) for name in asked.features]
+    if unknown := [name for name in asked.metrics if name not in AGAINST]:
+        raise ValueError(f"along a run are measured {', '.join(AGAINST)}, got {unknown[0]}; use pushforward evaluate")
     evaluator = Evaluator(data, n=asked.n, encoders=encoders, metrics=asked.metrics)
     if asked.best not in (None, *evaluator.names):
         raise ValueError(f"best={asked.best} is not measured here; choose one of {', '.join(evaluator.names)}")

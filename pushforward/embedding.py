@@ -14,6 +14,7 @@ from pushforward.core.seeding import numpy_generator
 from pushforward.data.cache import cache_folder, cached
 from pushforward.data.images import Images
 from pushforward.data.packing import mapped
+from pushforward.data.source import digest
 from pushforward.encoders.encoder import Encoder
 from pushforward.metrics.moments import Gaussian, gaussian
 from pushforward.metrics.statistics import load_statistics, save_statistics
@@ -65,11 +66,26 @@ class Embedded:
             self.name, self.features[chosen], key, self.encoder, self.encoder_key, logits, labels, self.classes
         )
 
-    def halves(self, seed: int) -> tuple["Embedded", "Embedded"]:
-        """Two random halves without a row in common, of equal size: what the sampling floor is measured on."""
-        order = numpy_generator("halves", seed).permutation(len(self))
-        half = len(self) // 2
-        return self.rows(np.sort(order[:half])), self.rows(np.sort(order[half : 2 * half]))
+    def split(self, share: float, seed: int) -> tuple["Embedded", "Embedded"]:
+        """Two random parts without a row in common, the first with this share of the rows."""
+        order = numpy_generator("parts", seed).permutation(len(self))
+        first = round(share * len(self))
+        return self.rows(np.sort(order[:first])), self.rows(np.sort(order[first:]))
+
+    def some(self, n: int, seed: int) -> NDArray[np.float32]:
+        """`n` random rows of the features [n, D], in random order; the same places for sets of equal size."""
+        return np.asarray(self.features[numpy_generator("some", seed).permutation(len(self))[:n]])
+
+    def cut(self, n: int, seed: int) -> "Embedded":
+        """`n` random rows, in their order; the set itself where it has no more."""
+        if n >= len(self):
+            return self
+        return self.rows(np.sort(numpy_generator("cut", seed).permutation(len(self))[:n]))
+
+    @property
+    def labelling(self) -> str:
+        """A digest of labels and classes, which the key leaves out: features don't depend on them."""
+        return "" if self.labels is None else digest(self.labels, *(self.classes or ()))
 
 
 def embed(images: Images, encoder: Encoder, cache: Path | None = None) -> Embedded:

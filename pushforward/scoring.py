@@ -3,56 +3,36 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-
-from pushforward.core.seeding import numpy_generator
 from pushforward.data.cache import remembered
 from pushforward.embedding import Embedded
 from pushforward.evaluation import Measurement
-from pushforward.metrics import frechet as frechets
+from pushforward.groups import ALONE, GROUPS, MATCHING, MEMORISED, OFFERED, Sides, computed
 from pushforward.metrics.catalogue import METRICS
 from pushforward.metrics.comparison import Comparison, frechet_difference, kid_difference, paired_differences
-from pushforward.metrics.inception_score import inception_score
-from pushforward.metrics.intervals import Interval, mean_interval
-from pushforward.metrics.kernel import kid
+from pushforward.metrics.intervals import Interval
 from pushforward.metrics.manifold import precision_recall_density_coverage
-from pushforward.metrics.memorisation import authenticity, c_t, memorisation
-from pushforward.metrics.modes import mode_coverage
-from pushforward.metrics.prd import prd
-from pushforward.metrics.probes import knn_probe, linear_probe
-from pushforward.objectives.transport import exact_wasserstein, sliced_costs, unit_directions
 
-VERSION = 1  # of the floors kept on disk
-MATCHED = 2_000  # rows a side of one exact matching
-MATCHINGS = 5
-LEAST = 20  # rows of a half that a floor is measured on
+VERSION = 2  # of the floors kept on disk
+LEAST = 20  # rows of either part that a floor is measured on
 COMPARED, BLOCKS = 5_000, 10  # rows a side, and parts left out, of nearest-neighbour metrics compared
-DIRECTIONS = 500
 USUAL = ("frechet", "frechet_corrected", "kid", "precision", "recall", "density", "coverage")
-
-
-@dataclass(frozen=True)
-class Sides:
-    """What a metric is given: samples, reals, reals that the generator never saw (where `real` is its training set)."""
-
-    fake: Embedded
-    real: Embedded
-    held_out: Embedded | None
-    seed: int
+COMPARABLE = ("frechet", "kid", "precision", "recall", "density", "coverage")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Measurements by name; the rows a side that floors were measured with; what to know before believing them."""
+    """Measurements by name; the reals of a floor that stood in for samples, and those they were held against.
+
+    floor_sizes: (0, 0) without a floor. notes: what to know before believing the numbers.
+    """
 
     measurements: dict[str, Measurement]
-    floor_n: int
-    warnings: tuple[str, ...]
+    floor_sizes: tuple[int, int]
+    notes: tuple[str, ...]
 
 
 def score(
@@ -65,33 +45,48 @@ def score(
 ) -> Scores:
     """Measures `fake` against all of `real`; by default what suits the two.
 
-    The floor is the same number for one random half of the reals against the other: kept on disk with the features.
-    The Fréchet distance's is brought to the sizes measured by its bias's leading term, which goes as 1/N + 1/M.
+    The floor is the same number for some of the reals against the others, in the proportion of the two sets; kept on
+    disk with the features. The Fréchet distance's is brought to the sizes measured by its bias's leading term, which
+    goes as 1/N + 1/M where both have more rows than features, and is left out where they haven't; W2 and its slices
+    take as many rows for the value as for the floor; memorisation's is of a half of the held-out set beside the other.
     held_out: needed for memorisation; `real` is then what the generator was trained on.
     Raises ValueError for a metric that is not known or that these sets can't be asked for, and for features of two
     encoders.
     """
     names = tuple(metrics) or usual(fake, real, held_out)
     _check(names, fake, real, held_out)
-    sides = Sides(fake, real, held_out, seed)
-    values = _computed(names, sides)
-    half = len(real) // 2
-    floors = _floors(names, real, held_out, seed) if half >= LEAST else {}
+    n, m = len(fake) or fake.gaussian.n, len(real) or real.gaussian.n
+    matched = max(min(n, m // 2), 1)
+    found = computed(names, Sides(fake, real, held_out, matched, seed))
+    notes = list(found.notes)
+    sizes = _floor_sizes(len(fake), len(real))
+    floors = _floors(names, real, held_out, sizes, matched, seed, notes)
     if floors.get("frechet") is not None:
-        floors["frechet"] *= (1 / len(fake) + 1 / len(real)) / (2 / half)
+        if min(sizes) > real.features.shape[1]:
+            floors["frechet"] = floors["frechet"] * (1 / n + 1 / m) / (1 / sizes[0] + 1 / sizes[1])
+        else:
+            del floors["frechet"]
+            notes.append("frechet: without a floor, which would take more reals a part than there are features")
+    if fake.key == real.key:
+        notes.append("both sides are the same images: nothing is measured but the metrics' own conventions")
+    if held_out is not None and held_out.key == real.key:
+        notes.append("the held-out set is the training set itself: nothing is told of memorisation")
+    if fake.encoder == "classifier":
+        notes.append("classifier: it was trained on these reals, and is surer of them than of any fresh images")
     measured = {
-        name: Measurement(i.value, *_ends(i), floors.get(name), len(fake))
-        for name, i in values.items()
-        if name in names
+        name: Measurement(i.value, *_ends(i), floors.get(name), n) for name, i in found.values.items() if i is not None
     }
-    return Scores(measured, half, tuple(_warnings(values, sides)))
+    return Scores(measured, sizes if floors else (0, 0), tuple(dict.fromkeys(notes)))
 
 
 def usual(fake: Embedded, real: Embedded, held_out: Embedded | None) -> tuple[str, ...]:
     """The metrics that suit two sets when none are named."""
-    if len(fake) == 0 or len(real) == 0:
+    least = min(len(fake), len(real))
+    if least == 0:
         return ("frechet",)
     names = USUAL
+    if least - -(-least // 10) <= fake.features.shape[1] or least < 20:  # the bias can't be told
+        names = tuple(name for name in names if name != "frechet_corrected")
     if fake.encoder == "inception" and fake.logits is not None:
         names += ("inception_score",)
     return names if held_out is None else (*names, *MEMORISED)
@@ -102,7 +97,7 @@ def _check(names: Sequence[str], fake: Embedded, real: Embedded, held_out: Embed
         if name not in METRICS:
             near = difflib.get_close_matches(name, METRICS, n=1)
             raise ValueError(f"no metric is called {name!r}{f'; did you mean {near[0]}?' if near else ''}")
-        if name not in {n for group in GROUPS for n in group}:
+        if name not in OFFERED:
             raise ValueError(f"{name} takes {METRICS[name].takes}, not two sets of features; leave it out")
     for other in (real, held_out):
         if other is not None and other.encoder_key != fake.encoder_key:
@@ -125,221 +120,95 @@ def _check(names: Sequence[str], fake: Embedded, real: Embedded, held_out: Embed
         raise ValueError(f"frechet_per_class needs the same classes on both sides: {fake.name} and {real.name}")
 
 
-# Metrics that are computed together, and how: each takes the sides and the names wanted among its own.
-Group = Callable[[Sides, set[str]], dict[str, Interval | None]]
+def _floor_sizes(fakes: int, reals: int) -> tuple[int, int]:
+    """The reals cut in the proportion of the two sets; (0, 0) where a part would be too small."""
+    if fakes == 0 or reals == 0:
+        return 0, 0
+    stand_in = round(reals * fakes / (fakes + reals))
+    return (stand_in, reals - stand_in) if min(stand_in, reals - stand_in) >= LEAST else (0, 0)
 
 
-def _frechet(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    x, y = sides.fake.features, sides.real.features
-    if len(x) == 0 or len(y) == 0:  # of statistics alone
-        return {"frechet": _point(frechets.frechet_between(sides.fake.gaussian, sides.real.gaussian))}
-    found: dict[str, Interval | None] = {}
-    if "frechet_corrected" in wanted:
-        estimate = frechets.frechet_estimate(x, y)
-        found |= {"frechet": estimate.plug_in, "frechet_corrected": estimate.corrected}
-    elif "frechet" in wanted:
-        found["frechet"] = frechets.frechet_interval(x, y)
-    if "frechet_infinity" in wanted:
-        found["frechet_infinity"] = frechets.frechet_infinity(x, y)
-    return found
-
-
-def _per_class(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    fake, real = sides.fake, sides.real
-    assert fake.labels is not None
-    assert real.labels is not None
-    found = frechets.frechet_per_class(fake.features, real.features, fake.labels, real.labels)
-    return {"frechet_per_class": _point(found.mean)}
-
-
-def _kid(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    return {"kid": kid(sides.fake.features, sides.real.features)}
-
-
-def _inception_score(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    assert sides.fake.logits is not None
-    return {"inception_score": inception_score(sides.fake.logits, seed=sides.seed).by_split}
-
-
-def _manifold(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    found = precision_recall_density_coverage(sides.fake.features, sides.real.features)
-    return {name: getattr(found, name) for name in ("precision", "recall", "density", "coverage")}
-
-
-def _prd(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    curve = prd(sides.fake.features, sides.real.features, seed=sides.seed)
-    return {"prd_f8": _point(curve.f8), "prd_f1_8": _point(curve.f1_8)}
-
-
-def _w2(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    """Means over parts without a row in common, each against as many reals of its own."""
-    orders = [
-        numpy_generator("w2", sides.seed, side).permutation(len(x))
-        for side, x in (("fake", sides.fake), ("real", sides.real))
-    ]
-    n = min(len(sides.fake), len(sides.real))
-    size = min(MATCHED, n)
-    parts = min(n // size, MATCHINGS)
-    pairs = [
-        [
-            x.features[np.sort(order[i * size : (i + 1) * size])]
-            for x, order in zip((sides.fake, sides.real), orders, strict=True)
-        ]
-        for i in range(parts)
-    ]
-    values = [exact_wasserstein(a, b) for a, b in pairs]
-    return {"w2": mean_interval(values) if parts > 1 else _point(values[0])}
-
-
-def _sliced(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    x, y = (torch.from_numpy(np.asarray(s.features)) for s in (sides.fake, sides.real))
-    costs = sliced_costs(x, y, unit_directions(x.shape[1], DIRECTIONS, "sliced", sides.seed)).double().numpy()
-    squared = mean_interval(costs)  # over directions: for these two samples
-    value, low, high = (float(np.sqrt(max(v, 0.0))) for v in (squared.value, squared.low, squared.high))
-    return {"sliced_w2": Interval(value, squared.stderr / (2 * value) if value else 0.0, low, high)}
-
-
-def _memorised(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    assert sides.held_out is not None
-    f, t, h = sides.fake.features, sides.real.features, sides.held_out.features
-    return {
-        "copies": memorisation(f, t, h, seed=sides.seed).copies if "copies" in wanted else None,
-        "c_t": c_t(f, t, h, seed=sides.seed) if "c_t" in wanted else None,
-        "authenticity": authenticity(f, t) if "authenticity" in wanted else None,
-    }
-
-
-def _probes(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    train, test = sides.real.halves(sides.seed)
-    assert train.labels is not None
-    assert test.labels is not None
-    given = (train.features, train.labels, test.features, test.labels)
-    return {
-        "linear_probe": linear_probe(*given, seed=sides.seed).accuracy if "linear_probe" in wanted else None,
-        "knn_probe": knn_probe(*given).accuracy if "knn_probe" in wanted else None,
-    }
-
-
-def _classes(sides: Sides, wanted: set[str]) -> dict[str, Interval | None]:
-    assert sides.fake.logits is not None
-    assert sides.real.logits is not None
-    fake, real = (
-        side.logits.argmax(1).astype(np.int64) for side in (sides.fake, sides.real) if side.logits is not None
-    )
-    found = mode_coverage(fake, sides.fake.logits.shape[1], real)
-    return {"class_modes": _point(found.found), "class_kl": found.kl}
-
-
-def _point(value: float) -> Interval:
-    """A number whose interval is not known."""
-    return Interval(value, np.nan, np.nan, np.nan)
-
-
-MEMORISED = ("copies", "c_t", "authenticity")
-GROUPS: dict[tuple[str, ...], Group] = {
-    ("frechet", "frechet_corrected", "frechet_infinity"): _frechet,
-    ("frechet_per_class",): _per_class,
-    ("kid",): _kid,
-    ("inception_score",): _inception_score,
-    ("precision", "recall", "density", "coverage"): _manifold,
-    ("prd_f8", "prd_f1_8"): _prd,
-    ("w2",): _w2,
-    ("sliced_w2",): _sliced,
-    MEMORISED: _memorised,
-    ("linear_probe", "knn_probe"): _probes,
-    ("class_modes", "class_kl"): _classes,
-}
-ALONE = {("linear_probe", "knn_probe")}  # of the reals, so that reals against reals say nothing more
-
-
-def _computed(names: Sequence[str], sides: Sides) -> dict[str, Interval]:
-    found: dict[str, Interval | None] = {}
-    for group, compute in GROUPS.items():
-        if wanted := set(group) & set(names):
-            found |= compute(sides, wanted)
-    return {name: value for name in names if (value := found.get(name)) is not None}
-
-
-def _floors(names: Sequence[str], real: Embedded, held_out: Embedded | None, seed: int) -> dict[str, float]:
-    """Each metric for one half of the reals as samples, against the other; memorisation's for held-out halves."""
+def _floors(
+    names: Sequence[str],
+    real: Embedded,
+    held_out: Embedded | None,
+    sizes: tuple[int, int],
+    matched: int,
+    seed: int,
+    notes: list[str],
+) -> dict[str, float]:
+    """Each metric for reals as samples. A group that so few of them can't tell has no floor, and a note says so."""
     out: dict[str, float] = {}
     for group in GROUPS:
         wanted = tuple(name for name in group if name in names)
-        if not wanted or group in ALONE:
+        memorised = group == MEMORISED
+        if not wanted or group in ALONE or sizes == (0, 0):
+            continue
+        if memorised and (held_out is None or len(held_out) < 2 * LEAST):
+            notes.append(f"{', '.join(wanted)}: without a floor, which takes {2 * LEAST} held-out examples")
             continue
 
-        def compute(wanted: tuple[str, ...] = wanted, memorised: bool = group == MEMORISED) -> dict[str, float]:
-            if memorised:
-                assert held_out is not None
-                stand_in, rest = held_out.halves(seed)
-                sides = Sides(stand_in, real, rest, seed)
+        def compute(wanted: tuple[str, ...] = wanted, group: tuple[str, ...] = group) -> dict[str, float | None]:
+            if group == MEMORISED and held_out is not None:
+                stand_in, rest = held_out.split(0.5, seed)
+                sides = Sides(stand_in, real, rest, matched, seed)
             else:
-                stand_in, rest = real.halves(seed)
-                sides = Sides(stand_in, rest, None, seed)
-            return {name: i.value for name, i in _computed(wanted, sides).items()}
+                share = 0.5 if group in MATCHING else sizes[0] / sum(sizes)
+                stand_in, rest = real.split(share, seed)
+                sides = Sides(stand_in, rest, None, matched, seed)
+            values = computed(wanted, sides).values
+            return {name: None if i is None else i.value for name, i in values.items()}
 
-        if real.cache is None:
-            out |= compute()
-            continue
-        parts = [VERSION, real.key, held_out.key if held_out and group == MEMORISED else "", wanted, seed]
+        parts = [VERSION, real.key, real.labelling, sizes, matched, wanted, seed]
+        parts += [held_out.key] if memorised and held_out is not None else []
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        out |= remembered(real.cache / "floors", key, compute)
+        try:
+            found = compute() if real.cache is None else remembered(real.cache / "floors", key, compute)
+        except ValueError as error:
+            notes.append(f"{', '.join(wanted)}: without a floor ({error})")
+            continue
+        out |= {name: value for name, value in found.items() if value is not None}
     return out
 
 
 def _ends(interval: Interval) -> tuple[float | None, float | None]:
-    return (None, None) if np.isnan(interval.low) else (interval.low, interval.high)
+    return (None, None) if interval.low != interval.low else (interval.low, interval.high)
 
 
-def _warnings(values: dict[str, Interval], sides: Sides) -> list[str]:
-    """What a reader must know before believing the numbers."""
-    fake, real = sides.fake, sides.real
-    said = []
-    if {"frechet", "frechet_corrected"} <= set(values):
-        value, corrected = values["frechet"].value, values["frechet_corrected"]
-        bias = value - corrected.value
-        if bias > corrected.value or bias > corrected.high - corrected.value:
-            said.append(
-                f"frechet: about {bias:.3g} of the {value:.3g} is bias of {len(fake):,} and {len(real):,} images; "
-                "compare it at equal sizes only, or read frechet_corrected"
-            )
-    if min(len(fake), len(real)) <= fake.features.shape[1] and "frechet" in values:
-        said.append(
-            f"frechet: {min(len(fake), len(real)):,} images have no full covariance in {fake.features.shape[1]:,} "
-            "features; use more images, or kid"
-        )
-    if fake.key == real.key:
-        said.append("both sides are the same images: nothing is measured but the metrics' own conventions")
-    return said
+def comparable(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Those that two sets can be compared by. Raises ValueError, naming it, for another."""
+    names = tuple(dict.fromkeys("frechet" if name == "frechet_corrected" else name for name in metrics))
+    for name in names:
+        if name not in COMPARABLE:
+            raise ValueError(f"two sets are compared by {', '.join(COMPARABLE)}, got {name}; measure each for that")
+    return names or COMPARABLE
 
 
 def compare(
     a: Embedded, b: Embedded, real: Embedded, *, metrics: Sequence[str] = (), seed: int = 0
 ) -> dict[str, Comparison]:
-    """Which of two sets is nearer to the reals, for each metric that can tell; the longer is cut to the shorter.
+    """Which of two sets, of equal size, is nearer to the reals, for each metric that can tell.
 
     Fréchet distance: by the influence of each image, the reals' in common. KID in closed form. Precision, recall,
-    density and coverage by the block jackknife, on 5,000 images a side at most: blocks of A, B and the reals are left
-    out together. Differences are of distances, or of negative shares: below 0 where A is nearer.
+    density and coverage by the block jackknife, on 5,000 images a side at most, in a random order: blocks of A, B and
+    the reals are left out together. Differences are of distances, or of negative shares: below 0 where A is nearer.
     """
-    wanted = set(metrics or USUAL)
-    n = min(len(a), len(b))
-    x, y, r = (np.asarray(e.features[:rows]) for e, rows in ((a, n), (b, n), (real, len(real))))
+    wanted = comparable(metrics)
+    if min(len(a), len(b), len(real)) == 0:
+        raise ValueError("a comparison takes the images of A, of B and of the reals, got statistics; name the images")
     out: dict[str, Comparison] = {}
-    if wanted & {"frechet", "frechet_corrected"}:
-        out["frechet"] = frechet_difference(x, y, r)
+    if "frechet" in wanted:
+        out["frechet"] = frechet_difference(a.features, b.features, real.features)
     if "kid" in wanted:
-        out["kid"] = kid_difference(x, y, r)
-    shares = [name for name in ("precision", "recall", "density", "coverage") if name in wanted]
+        out["kid"] = kid_difference(a.features, b.features, real.features)
+    shares = [name for name in wanted if name in ("precision", "recall", "density", "coverage")]
     if shares:
 
         def less(fake: Any, reals: Any) -> list[float]:
             found = precision_recall_density_coverage(fake, reals)
             return [-getattr(found, name).value for name in shares]
 
-        orders = [numpy_generator("compare", seed, i).permutation(len(s))[:COMPARED] for i, s in enumerate((x, y, r))]
-        few = [s[np.sort(order)] for s, order in zip((x, y, r), orders, strict=True)]
+        # One order for A and B: row i of both may come from one latent. Sorted rows would make classes of the blocks.
+        few = [side.some(min(len(side), COMPARED), seed) for side in (a, b, real)]
         out |= dict(zip(shares, paired_differences(less, *few, blocks=BLOCKS), strict=True))
-    if not out:
-        raise ValueError(f"nothing compares two sets by {', '.join(wanted)}; ask for {', '.join(USUAL)}")
     return out

@@ -60,7 +60,7 @@ def samples_of(
 ) -> Images:
     """`n` samples of a run as bytes, drawn when they are read; classes in turn, which are their labels.
 
-    The fingerprint is of the checkpoint's weights, n and the seed.
+    The fingerprint is of the weights, the recipe and its settings, n, the seed and the kind of device.
     """
     like(run.spec, Options())
     if n < 2:
@@ -77,8 +77,16 @@ def samples_of(
             yield Part(as_bytes(x), np.arange(rows.start, rows.stop))
 
     weights = hashlib.sha256((place / "tensors.safetensors").read_bytes()).hexdigest()
-    fingerprint = hashlib.sha256(json.dumps([weights, n, seed, run.config["recipe"]]).encode()).hexdigest()
+    made = json.dumps([weights, n, seed, run.config["recipe"], run.config["config"], where.type])
     labels = None if y is None else y.numpy().astype(np.int64)
     classes = run.config["data"]["labels"]
-    shape = (run.spec.shape[0], run.spec.shape[1], run.spec.shape[2])
-    return Images(str(run.folder), fingerprint, n, parts, labels, None if classes is None else tuple(classes), shape)
+    return Images(
+        str(run.folder),
+        hashlib.sha256(made.encode()).hexdigest(),
+        n,
+        parts,
+        labels,
+        None if classes is None else tuple(classes),
+        (run.spec.shape[0], run.spec.shape[1], run.spec.shape[2]),
+        drawn=True,
+    )

@@ -111,21 +111,23 @@ def _classifier(reals: Images, mode: Mode, device: torch.device | str, cache: Pa
     if reals.labels is None or reals.classes is None or len(reals.classes) < 2:
         raise ValueError(f"a classifier is trained on labelled reals, and {reals.name} has no classes; use pixels")
     c, h, w = _shape(reals)
+    h, w = (h, w) if max(h, w) <= SIDE else (SIDE, SIDE)
     labels, classes = torch.from_numpy(reals.labels), len(reals.classes)
 
     def build(folder: Path) -> None:
-        # The examples that `Data.examples` gives for this seed, in its order: one classifier a data set.
+        # The examples that `Data.examples` gives for this seed, in its order.
         order = numpy_generator("examples", seed_of("classifier", 0)).permutation(reals.size)[:TRAINED_ON]
-        chosen = np.isin(np.arange(reals.size), order)
-        found: dict[int, Tensor] = {}
+        place = np.full(reals.size, -1)
+        place[order] = np.arange(len(order))
+        x, good = torch.empty(len(order), c, h, w), np.zeros(len(order), bool)
         for part in reals.parts():
             for row, image in zip(part.rows.tolist(), part.images, strict=True):
-                if chosen[row]:
-                    found[row] = resized(image[None], (h, w), mode).expand(-1, c, -1, -1).div(127.5).sub(1)
-        rows = [row for row in order.tolist() if row in found]
-        train_classifier(torch.cat([found[row] for row in rows]), labels[rows], classes).save(folder)
+                if place[row] >= 0:
+                    x[place[row]] = resized(image[None], (h, w), mode)[0].expand(c, -1, -1).div(127.5).sub(1)
+                    good[place[row]] = True
+        train_classifier(x if good.all() else x[torch.from_numpy(good)], labels[order[good]], classes).save(folder)
 
-    key = f"{reals.fingerprint}-{c}x{h}x{w}-{mode}-{classifiers.VERSION}"
+    key = f"{reals.fingerprint}-{reals.labelling[:16]}-{c}x{h}x{w}-{mode}-{classifiers.VERSION}"
     folder = cached(cache / "encoders", key, build)
     trained = Classifier.load(folder)
     weights = digest_of(folder / classifiers.TENSORS)

@@ -103,7 +103,7 @@ def test_statistics_kept_for_one_set_are_never_used_for_another(place: Path, tmp
     measure = dataclasses.replace(asked(place, metrics=("frechet",)), cache=tmp_path / "cache")
     first = measure_by_features(real, real, measure).scores
     assert first.measurements["frechet"].value == 0
-    assert "the same images" in first.warnings[-1]
+    assert "the same images" in first.notes[-1]
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in folder.iterdir():
@@ -112,7 +112,7 @@ def test_statistics_kept_for_one_set_are_never_used_for_another(place: Path, tmp
     Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(folder / "3.png")
     changed = measure_by_features(str(copy), real, measure).scores
     assert changed.measurements["frechet"].value > 0
-    assert not any("the same images" in warning for warning in changed.warnings)
+    assert not any("the same images" in warning for warning in changed.notes)
 
 
 def test_mixed_sizes_and_odd_files_give_the_value_of_the_clean_folder(place: Path, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_the_command_says_network_hash_resize_seed_and_floor(
     told = json.loads(capsys.readouterr().out)
     assert told["features"] == {"name": "pixels", "sha256": "none", "resize": "clean"}
     assert set(told["metrics"]) == {"kid", "recall"}
-    assert told["floor_n"] == 300
+    assert told["floor_sizes"] == [273, 327]
     assert (
         main(
             [

@@ -63,7 +63,7 @@ def do_evaluate(arguments: list[str]) -> int:
     only = ("metrics", "resize", "weights", "download", "held_out", "n")
     if asked.features is not None or asked.against is not None:
         return _by_features(asked)
-    if given := [name for name in only if getattr(asked, name)]:
+    if given := [name for name in only if getattr(asked, name) not in (None, (), False)]:
         raise ValueError(f"--{given[0].replace('_', '-')} needs --features, e.g. --features pixels")
     from pushforward.run import Run, evaluate_samples
 
@@ -113,7 +113,7 @@ def _by_features(asked: Evaluate) -> int:
             return 0
         _provenance(measured)
         table_of(measured.scores.measurements)
-        return _warned(measured.scores.warnings)
+        return _noted(measured.scores.notes)
     if asked.real is None:
         raise ValueError("--against compares two sets: pushforward evaluate A B --against REAL")
     both = by_features.compare_by_features(asked.what, asked.real, asked.against, options)
@@ -136,20 +136,22 @@ def _by_features(asked: Evaluate) -> int:
         cells = (f"{a:.4g}", f"{b:.4g}", f"{sign * d.value:.3g}", f"{low:.3g} – {high:.3g}")
         table.add_row(name, *cells, verdict.better or "can't tell", f"{verdict.confidence:.1%}")
     Console().print(f"A  {asked.what}\nB  {asked.real}\nagainst  {asked.against}", table)
-    return _warned((*both.first.scores.warnings, *both.second.scores.warnings))
+    return _noted((*both.first.scores.notes, *both.second.scores.notes))
 
 
 def _provenance(measured: "Measured") -> None:
     from rich.console import Console
 
+    ones, others = measured.scores.floor_sizes
+    floor = f"floor: {ones:,} reals against {others:,} others" if ones else "no floor: too few reals"
     Console().print(
         f"features {measured.features} (weights {measured.sha256[:12]}), resize {measured.resize}, "
-        f"seed {measured.seed}; floor: {measured.scores.floor_n:,} reals against {measured.scores.floor_n:,} others",
+        f"seed {measured.seed}; {floor}",
         highlight=False,
     )
 
 
-def _warned(warnings: tuple[str, ...]) -> int:
-    for warning in dict.fromkeys(warnings):
-        print(f"note: {warning}", file=sys.stderr)
+def _noted(notes: tuple[str, ...]) -> int:
+    for note in dict.fromkeys(notes):
+        print(f"note: {note}", file=sys.stderr)
     return 0

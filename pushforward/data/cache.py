@@ -83,10 +83,9 @@ def _locked(path: Path) -> Iterator[None]:
         return
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        yield
+        # Not after a failure: one that waits would hold a lock that newcomers don't see.
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -6,7 +6,7 @@ Training data are squares of one size (`open_data`); here nothing is cut or resi
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +44,9 @@ class Part:
 class Images:
     """A finite set of images, read anew by each call of `parts`.
 
-    fingerprint: hex digest of the content. size: how many there are, bad files too. labels: classes [size], or None.
-    classes: their names. shape: [C, H, W] where all are known to have it. max_bad: the share of bad files to bear.
+    fingerprint: hex digest of the content, labels left out. size: how many there are, bad files too. labels: classes
+    [size], or None. classes: their names. shape: [C, H, W] where all are known to have it. drawn: whether the size was
+    asked for. options.max_bad: the share of bad files to bear.
     """
 
     name: str
@@ -55,7 +56,13 @@ class Images:
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] | None = None
     shape: tuple[int, int, int] | None = None
+    drawn: bool = False
     options: Options = field(default_factory=Options)
+
+    @property
+    def labelling(self) -> str:
+        """A digest of labels and classes, "" without."""
+        return "" if self.labels is None else digest(self.labels, *(self.classes or ()))
 
     def check(self, bad: Sequence[str]) -> None:
         """Raises ValueError where too many files could not be read; else tells of them."""
@@ -93,7 +100,8 @@ def of_data(data: Data, name: str, options: Options, n: int | None = None, seed:
     size = (10_000 if n is None else n) if data.size is None else data.size
     x, y = data.levels(size, seed)
     fingerprint = data.fingerprint if data.size is not None else digest(data.fingerprint, f"{size} of seed {seed}")
-    return of_tensor(x, name, fingerprint, None if y is None else y.numpy(), data.labels, options)
+    images = of_tensor(x, name, fingerprint, None if y is None else y.numpy(), data.labels, options)
+    return replace(images, drawn=data.size is None)
 
 
 def of_tensor(
@@ -113,7 +121,7 @@ def of_tensor(
             yield Part(x[i : i + PART], np.arange(i, min(i + PART, len(x))))
 
     shape = (x.shape[1], x.shape[2], x.shape[3])
-    return Images(name, fingerprint, len(x), parts, labels, classes, shape, options or Options())
+    return Images(name, fingerprint, len(x), parts, labels, classes, shape, options=options or Options())
 
 
 def squares(name: str, options: Options) -> Data:
@@ -159,7 +167,7 @@ def _files(path: Path, files: Files, options: Options) -> Images:
                 for _ in some:
                     step()
 
-    return Images(place, fingerprint, len(names), parts, labels, classes, None, options)
+    return Images(place, fingerprint, len(names), parts, labels, classes, options=options)
 
 
 def _planes(image: NDArray[np.uint8]) -> Tensor:

@@ -14,6 +14,8 @@ from pushforward.metrics.influence import first_order_variances
 from pushforward.metrics.intervals import Interval, student
 from pushforward.metrics.moments import Floats, Gaussian, Moments, check_symmetric, from_moments, gaussian, triangle
 
+Gaussians = tuple[Gaussian | None, Gaussian | None]
+
 TOLERANCE = 1e-9  # of the covariances' traces: the largest rounding error that is let pass
 INFINITY_RATIO = 2.5  # rows a feature: below, halves of the sample are too small for a bias that falls as 1/N
 HALVES_RATIO = 5  # rows a feature: below, the halves' variance says too little of the whole's
@@ -109,22 +111,23 @@ def frechet_between(a: Gaussian, b: Gaussian) -> float:
     return float(shift @ shift) + max(traces - 2 * _nuclear_norm(a.root, b.root, TOLERANCE * traces), 0.0)
 
 
-def frechet_interval(x: Features, y: Features) -> Interval:
+def frechet_interval(x: Features, y: Features, *, known: Gaussians = (None, None)) -> Interval:
     """The Fréchet distance with a 95 % interval from the examples' influence on it.
 
     The interval covers the *expected plug-in value at these sample sizes*: it tells how far another draw of N and M
     examples would move the number, and leaves the bias in, as the sampling floor beside it does. It does not cover the
     distance between the two laws: see `frechet_corrected`. First order (one decomposition, whatever N) covers as often
     as a block jackknife of 20 distances, at N < D too; where the laws are equal it is too wide, by 1.4 at most.
-    Student's t by Welch–Satterthwaite. Raises ValueError as `frechet_distance` does.
+    Student's t by Welch–Satterthwaite. known: the samples' Gaussians, where they are at hand. Raises ValueError as
+    `frechet_distance` does.
     """
     a, b = _pair(x, y, 2)
-    ga, gb = gaussian(a), gaussian(b)
+    ga, gb = known[0] or gaussian(a), known[1] or gaussian(b)
     value, variances = frechet_between(ga, gb), first_order_variances(a, b, ga, gb)
     return _interval(value, sum(variances), _freedom(variances, (len(a), len(b))))
 
 
-def frechet_estimate(x: Features, y: Features, blocks: int = 10) -> FrechetEstimate:
+def frechet_estimate(x: Features, y: Features, blocks: int = 10, *, known: Gaussians = (None, None)) -> FrechetEstimate:
     """The plug-in value, its bias and the distance between the laws with a 95 % interval, from x [N, D] and y [M, D].
 
     The bias is b/N + c/M + …, b and c the curvature in either law. Leaving the i-th block out of x *and* y makes both
@@ -136,6 +139,7 @@ def frechet_estimate(x: Features, y: Features, blocks: int = 10) -> FrechetEstim
     estimated influence carries noise of its own, which counts the second-order part B twice (4B for 2B, or
     2B blocks/(blocks − 1) once corrected): from 5 D rows on, halves of the samples, where B is 4 times as large, tell
     how much that is. Without it the interval is up to 1.4 times too wide, where the laws are equal.
+    known: the samples' Gaussians, where they are at hand.
     Quenouille 1956, Biometrika 43, p. 353; Efron & Stein 1981, The Annals of Statistics 9, p. 586.
     Raises ValueError as `frechet_distance` does, with fewer than 2 blocks, or fewer than 2 rows a block.
     """

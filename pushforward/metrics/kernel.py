@@ -184,9 +184,9 @@ def between(x: Tensor, y: Tensor, shift: float) -> Between:
 
 
 def _kernel(x: Tensor, y: Tensor, shift: float) -> Tensor:
-    """(⟨x, y⟩/D + 1)³ − shift [rows, columns], float64; the product in the samples' type."""
+    """(⟨x, y⟩/D + 1)³ − shift [rows, columns], in the samples' type: of one block, whose sums keep their digits."""
     t = torch.addmm(x.new_ones(()), x, y.T, alpha=1 / x.shape[1])
-    return torch.addcmul(x.new_tensor(-shift), t.square(), t).double()  # products: `pow` takes many times as long
+    return torch.addcmul(x.new_tensor(-shift), t.square(), t)  # products: `pow` takes many times as long
 
 
 def _square(part: Tensor) -> float:
