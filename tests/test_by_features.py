@@ -13,7 +13,7 @@ from torch import nn
 from pushforward import embedding, scoring
 from pushforward.by_features import Asked, compare_by_features, measure_by_features
 from pushforward.cli import main
-from pushforward.data.catalogue import open_data
+from pushforward.data.catalogue import Options, open_data
 from pushforward.data.images import of_tensor
 from pushforward.embedding import Embedded, embed
 from pushforward.encoders.encoder import Encoder, Scale
@@ -67,9 +67,8 @@ def test_reals_score_their_floors_and_noise_does_not(place: Path) -> None:
 def test_the_better_of_two_is_named_and_two_alike_are_not_told_apart(place: Path) -> None:
     good, bad, real, unseen = (str(place / f"{name}.npz") for name in ("good", "bad", "real", "unseen"))
     told = compare_by_features(bad, good, real, asked(place)).comparisons
-    assert {name: c.better for name, c in told.items()} | {"recall": "B", "coverage": "B"} == {
-        "frechet": "B", "kid": "B", "precision": "B", "recall": "B", "density": "B", "coverage": "B",
-    }  # fmt: skip
+    assert {told[name].better for name in ("frechet", "kid", "precision", "density")} == {"B"}
+    assert {told[name].better for name in ("recall", "coverage")} <= {"B", None}
     assert told["frechet"].confidence > 0.999
     same = compare_by_features(good, unseen, real, asked(place, metrics=("frechet", "kid"))).comparisons
     assert [c.better for c in same.values()] == [None, None]
@@ -194,12 +193,12 @@ def test_an_encoder_that_gives_nan_is_refused_with_the_image_it_failed_on() -> N
         embed(of_tensor(x, "x", "nan"), encoder)
 
 
-def test_half_the_reals_against_the_other_have_no_row_in_common(place: Path) -> None:
+def test_parts_of_the_reals_have_no_row_in_common_and_the_share_asked_for() -> None:
     rows = np.arange(41, dtype=np.float32)[:, None]
     one = Embedded("x", rows, "key", "pixels", "hash")
-    a, b = one.halves(0)
-    assert len(a) == len(b) == 20
-    assert not set(a.features[:, 0]) & set(b.features[:, 0])
+    a, b = one.split(0.25, 0)
+    assert (len(a), len(b)) == (10, 31)
+    assert set(a.features[:, 0]) | set(b.features[:, 0]) == set(range(41))
     assert a.key != b.key
 
 
@@ -255,6 +254,13 @@ def test_the_command_says_network_hash_resize_seed_and_floor(
         (["good.npz", "real.npz", "--metrics", "kid"], "--metrics needs --features"),
         (["good.npz", "--features", "pixels"], "name the real data"),
         (["good.npz", "--against", "real.npz"], "evaluate A B --against REAL"),
+        (["good.npz", "bad.npz", "--against", "real.npz", "--features", "pixels", "--metrics", "prd_f8"], "got prd_f8"),
+        (
+            ["good.npz", "bad.npz", "--against", "real.npz", "--features", "pixels", "--held-out", "x"],
+            "not compared by",
+        ),
+        (["good.npz", "real.npz", "--features", "pixels", "--checkpoint", "best"], "checkpoint best is of a run"),
+        (["good.npz", "real.npz", "-n", "0"], "--n needs --features"),
         (["good.npz", "real.npz", "--features", "inception"], "weights of inception are not there"),
         (["good.npz", "real.npz", "--features", "inception_score"], "are no features"),
         (["good.npz", "real.npz", "--features", "pixels", "--weights", "x"], "weights are for inception"),
@@ -295,3 +301,118 @@ def test_statistics_are_kept_in_a_file_that_stands_for_the_reals(
     np.savez(tmp_path / "other.npz", mu=np.zeros(5), sigma=np.eye(5))
     with pytest.raises(ValueError, match="statistics of 5 features, and pixels has 64"):
         measure_by_features(str(place / "good.npz"), str(tmp_path / "other.npz"), asked(place))
+
+
+def shifted(n: int, by: float, key: str, d: int = 8, seed: int = 0) -> Embedded:
+    x = np.random.default_rng([seed, n]).standard_normal((n, d)) + by
+    return Embedded(key, x.astype(np.float32), key, "", "")
+
+
+def test_sets_of_unequal_size_are_cut_at_random_not_at_the_end(tmp_path: Path) -> None:
+    """A has the reals' law, sorted by class; its first half would be one class."""
+    rng = np.random.default_rng(4)
+
+    def squares(n: int, wrong: bool) -> np.ndarray:
+        x = rng.integers(0, 60, (n, 8, 8, 1)).astype(np.uint8)
+        for i in range(n):
+            x[i, : (8 if wrong else 4), 4 * (i >= n // 2) : 4 * (i >= n // 2) + 4] += 120
+        return x
+
+    np.savez(tmp_path / "a.npz", x=squares(400, False))
+    np.savez(tmp_path / "b.npz", x=squares(200, True))
+    np.savez(tmp_path / "real.npz", x=rng.permutation(squares(400, False)))
+    asked = Asked(features="pixels", cache=tmp_path / "cache", progress=False, metrics=("frechet", "kid"))
+    both = compare_by_features(*(str(tmp_path / f"{name}.npz") for name in ("a", "b", "real")), asked)
+    assert {c.better for c in both.comparisons.values()} == {"A"}
+    # What is compared is what is shown.
+    for name, c in both.comparisons.items():
+        a, b = (side.scores.measurements[name] for side in (both.first, both.second))
+        assert (a.n, b.n) == (200, 200)
+        assert c.difference.value == pytest.approx(a.value - b.value, rel=1e-3)
+
+
+def test_a_classifier_is_trained_anew_for_other_labels_of_the_same_images(tmp_path: Path) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8)).astype(np.uint8))
+    two, three = (
+        of_tensor(x, "x", "one content", np.arange(60) % k, tuple("abc"[:k]), Options(cache=tmp_path)) for k in (2, 3)
+    )
+    first, second = (encoder_for("classifier", images, cache=tmp_path) for images in (two, three))
+    assert first.weights != second.weights
+    assert second.encode(x).logits is not None
+    assert second.encode(x).logits.shape == (60, 3)
+
+
+def test_floors_are_measured_in_the_proportion_of_the_sets() -> None:
+    """Coverage of 3,000 reals by 300 fakes is far from 1 for equal laws too, and so must its floor be."""
+    fake, real = shifted(300, 0, "fake"), shifted(3000, 0, "real", seed=1)
+    scores = scoring.score(fake, real, metrics=("coverage", "w2", "sliced_w2"))
+    assert scores.floor_sizes == (273, 2727)
+    for name, m in scores.measurements.items():
+        assert m.value == pytest.approx(m.floor, rel=0.2), name
+
+
+def test_the_frechet_distance_has_no_scaled_floor_below_full_rank() -> None:
+    scores = scoring.score(shifted(100, 0, "fake", 200), shifted(120, 0, "real", 200), metrics=("frechet",))
+    assert scores.measurements["frechet"].floor is None
+    assert any("without a floor" in note for note in scores.notes)
+    assert any("no full covariance" in note for note in scores.notes)
+
+
+def test_what_cannot_be_told_is_said_and_what_can_is_told() -> None:
+    fake, real = shifted(60, 0, "fake", 100), shifted(60, 0, "real", 100, seed=1)
+    scores = scoring.score(fake, real, metrics=("frechet_corrected", "kid"))
+    assert list(scores.measurements) == ["kid"]
+    assert any(note.startswith("frechet_corrected: can't be told from 60 images") for note in scores.notes)
+    assert "frechet_corrected" not in scoring.usual(fake, real, None)
+    # 2.5 rows a feature are there, and half of the reals have them not.
+    few = scoring.score(shifted(60, 0, "f", 20), shifted(60, 0, "r", 20, 1), metrics=("frechet_infinity", "kid"))
+    assert few.measurements["frechet_infinity"].floor is None
+    assert few.measurements["kid"].floor is not None
+    assert any(note.startswith("frechet_infinity: without a floor") for note in few.notes)
+    with pytest.raises(ValueError, match=r"frechet_corrected of f against r: .* at least 20 rows, got 5"):
+        scoring.score(shifted(5, 0, "f"), shifted(5, 0, "r"), metrics=("frechet_corrected",))
+
+
+def test_the_bias_of_the_frechet_distance_is_told_where_it_shows() -> None:
+    near = scoring.score(shifted(300, 0.05, "f", 32), shifted(300, 0, "r", 32, 1))
+    assert any("is bias of 300 images" in note for note in near.notes)
+    far = scoring.score(shifted(3000, 3, "f", 4), shifted(3000, 0, "r", 4, 1), metrics=("frechet", "frechet_corrected"))
+    assert far.notes == ()
+
+
+def test_ms_ssim_and_path_length_stand_beside_the_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(folder / f"{i}.png")
+    asked = Asked(features="pixels", metrics=("ms_ssim",), cache=tmp_path / "cache", progress=False)
+    m = measure_by_features(str(folder), str(folder), asked).scores.measurements["ms_ssim"]
+    assert m.value == m.floor
+    assert -0.1 < m.value < 0.2
+    Image.fromarray(np.zeros((20, 16, 3), np.uint8)).save(folder / "other.png")
+    with pytest.raises(ValueError, match="several sizes"):
+        measure_by_features(str(folder), str(folder), asked)
+    run = tmp_path / "run"
+    small = [
+        "--examples",
+        "500",
+        "--batch",
+        "100",
+        "--width",
+        "8",
+        "--evaluations",
+        "0",
+        "--no-measure",
+        "--pictures",
+        "1",
+    ]
+    assert main(["train", "cgan", "--data", "digits", "--out", str(run), *small]) == 0
+    told = measure_by_features(str(run), None, dataclasses.replace(asked, metrics=("path_length",), n=40))
+    length = told.scores.measurements["path_length"]
+    assert length.n == 40
+    assert length.low is not None
+    assert 0 < length.low < length.value
+    with pytest.raises(ValueError, match="n is for runs"):
+        measure_by_features(str(folder), str(folder), dataclasses.replace(asked, metrics=("kid",), n=5))
+    capsys.readouterr()

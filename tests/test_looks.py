@@ -10,9 +10,9 @@ import trees
 import pushforward as pf
 from pushforward.core.runlog import rows
 from pushforward.data.catalogue import open_data
-from pushforward.evaluation import Evaluator
+from pushforward.evaluation import AGAINST, Evaluator
 from pushforward.looks import looks
-from pushforward.metrics.catalogue import METRICS, known
+from pushforward.metrics.catalogue import known
 
 SMALL: dict[str, Any] = {
     "examples": 3000, "batch": 100, "width": 8, "ticks": 5, "pictures": 2, "checkpoints": 2, "evaluations": 0,
@@ -84,12 +84,18 @@ def test_what_is_not_measured_cannot_be_the_best_and_that_is_said_before_trainin
     assert not (tmp_path / "r").exists()
 
 
+def test_a_metric_that_is_not_measured_along_a_run_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"along a run are measured frechet, kid, .* got c_t"):
+        pf.train("cgan", data="digits", out=tmp_path / "r", evaluate=("metrics=kid,c_t",), **SMALL)
+    assert not (tmp_path / "r").exists()
+
+
 def test_points_are_seen_by_no_network(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="points"):
         pf.train("gan", data="ring8", out=tmp_path / "r", evaluate=("features=pixels",), **SMALL)
 
 
 def test_every_name_that_an_evaluation_gives_is_in_the_catalogue() -> None:
-    evaluator = Evaluator(open_data("digits"), n=100, metrics=[*METRICS])
+    evaluator = Evaluator(open_data("digits"), n=100, metrics=AGAINST)
     assert "coverage_pixels" in evaluator.names
     assert all(known(name) for name in evaluator.names)

@@ -63,7 +63,7 @@ def do_evaluate(arguments: list[str]) -> int:
     only = ("metrics", "resize", "weights", "download", "held_out", "n")
     if asked.features is not None or asked.against is not None:
         return _by_features(asked)
-    if given := [name for name in only if getattr(asked, name) not in (None, (), False)]:
+    if given := [name for name in only if getattr(asked, name) != getattr(Evaluate, name)]:
         raise ValueError(f"--{given[0].replace('_', '-')} needs --features, e.g. --features pixels")
     from pushforward.run import Run, evaluate_samples
 
