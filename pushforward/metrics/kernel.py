@@ -14,7 +14,7 @@ from pushforward.metrics.intervals import Interval, Z
 
 Floats = NDArray[np.float64]
 
-BLOCK = 512  # rows a side of one product
+BLOCK = 1024  # rows a side of one product
 SINGLE, LARGEST = 1e15, 1e150  # kernel values whose squares, summed, still fit into float32 and float64
 
 
@@ -185,7 +185,9 @@ def between(x: Tensor, y: Tensor, shift: float) -> Between:
 
 def _kernel(x: Tensor, y: Tensor, shift: float) -> Tensor:
     """(⟨x, y⟩/D + 1)³ − shift [rows, columns], in the samples' type: of one block, whose sums keep their digits."""
-    t = torch.addmm(x.new_ones(()), x, y.T, alpha=1 / x.shape[1])
+    # NumPy's product: it is a quarter faster than torch's on these shapes, and does half of the work where x is y.
+    t = torch.from_numpy(x.numpy() @ y.numpy().T)
+    t.mul_(1 / x.shape[1]).add_(1)
     return torch.addcmul(x.new_tensor(-shift), t.square(), t)  # products: `pow` takes many times as long
 
 

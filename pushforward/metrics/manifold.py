@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.core.seeding import numpy_generator
 from pushforward.metrics.features import Features, Matrix, as_matrix, same_width
 from pushforward.metrics.intervals import Interval, Z, wilson_share
-from pushforward.metrics.neighbours import BUDGET, Floats, Frame, Indices, search, side, without_self
+from pushforward.metrics.neighbours import BUDGET, Floats, Frame, Indices, distances, search, side, without_self
 
 Flags = NDArray[np.bool_]
 Words = NDArray[np.uint64]
@@ -206,7 +206,7 @@ def _count_block(
     tau, unit = frame.tau(kind), frame.scale**2
     xx, yy = frame.xx[rows], frame.yy[columns]
     x, y = frame.block(frame.x, rows, kind), frame.block(frame.y, columns, kind)
-    part = torch.addmm(torch.from_numpy(yy).to(kind), x, y.T, alpha=-2).add_(torch.from_numpy(xx).to(kind)[:, None])
+    part = distances(x, y, torch.from_numpy(xx).to(kind), torch.from_numpy(yy).to(kind))
     reach = unit * in_real.reach[rows] + tau * (xx + yy.max()), unit * in_fake.reach[columns] + tau * (xx.max() + yy)
     within = _within(part, reach[0][:, None]), _within(part, reach[1])
     # Rows alike beyond what float32 can tell apart: better one product in float64 than a distance for every pair.

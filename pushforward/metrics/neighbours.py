@@ -233,6 +233,13 @@ class _Shortlists:
         self.worst[rows] = torch.from_numpy(self.values[rows].max(axis=1))
 
 
+def distances(x: Tensor, y: Tensor, xx: Tensor, yy: Tensor) -> Tensor:
+    """xx + yy − 2 x·y [N, M], of rows x [N, D] and y [M, D] with numbers xx [N] and yy [M], in their type."""
+    # NumPy's product: it is a quarter faster than torch's on these shapes, and does half of the work where x is y.
+    part = torch.from_numpy(x.numpy() @ y.numpy().T)
+    return torch.add(yy, part, alpha=-2, out=part).add_(xx[:, None])
+
+
 Shortlisted = Iterator[tuple[Indices, Floats, Indices]]  # rows of x, lower bounds [rows, kept], rows of y
 
 
@@ -249,7 +256,7 @@ def _from_blocks(
         for j in range(0, m, step):
             columns = slice(j, min(j + step, m)) if y_rows is None else y_rows[j : j + step]
             yy = torch.from_numpy(keep * frame.yy[columns]).to(kind)
-            part = torch.addmm(yy, x, frame.block(frame.y, columns, kind).T, alpha=-2).add_(xx[:, None])
+            part = distances(x, frame.block(frame.y, columns, kind), xx, yy)
             lists.offer(slice(0, len(rows)), part, j)
         yield rows, lists.values.astype(np.float64), lists.places if y_rows is None else y_rows[lists.places]
 
@@ -266,26 +273,15 @@ def _from_triangle(frame: Frame, kept: int, budget: int) -> Shortlisted:
         for j in range(i, n, step):
             columns = slice(j, min(j + step, n))
             if i == j:
-                lists.offer(rows, _mirrored(x, xx[rows]), j)
+                lists.offer(rows, distances(x, x, xx[rows], xx[rows]), j)
                 continue
             y = frame.block(frame.x, columns, kind)
-            part = torch.addmm(xx[columns], x, y.T, alpha=-2).add_(xx[rows, None])
+            part = distances(x, y, xx[rows], xx[columns])
             lists.offer(rows, part, j)
             lists.offer(columns, part, i, across=True)
     for i in range(0, n, step):
         rows = np.arange(i, min(i + step, n))
         yield rows, lists.values[rows].astype(np.float64), lists.places[rows]
-
-
-def _mirrored(x: Tensor, xx: Tensor) -> Tensor:
-    """|x_i|² + |x_j|² − 2 x_i·x_j [B, B], a corner of it mirrored instead of computed, and so on within the others."""
-    if (n := len(x)) <= 512:
-        return torch.addmm(xx, x, x.T, alpha=-2).add_(xx[:, None])
-    h, part = n // 2, x.new_empty(n, n)
-    part[:h, :h], part[h:, h:] = _mirrored(x[:h], xx[:h]), _mirrored(x[h:], xx[h:])
-    part[:h, h:] = torch.addmm(xx[h:], x[:h], x[h:].T, alpha=-2).add_(xx[:h, None])
-    part[h:, :h] = part[:h, h:].T
-    return part
 
 
 def _decide(

@@ -57,11 +57,13 @@ def test_neither_the_budget_nor_the_triangle_changes_a_bit(monkeypatch, kind):
         np.testing.assert_array_equal(other.indices, whole.indices)
 
 
-def test_a_mirrored_corner_of_the_triangle_is_its_mirror_image():
+def test_a_block_of_a_sample_with_itself_is_its_own_mirror_image():
     x = torch.randn(1101, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     norms = (x * x).sum(1)
     whole = norms + norms[:, None] - 2 * x @ x.T
-    torch.testing.assert_close(module._mirrored(x, norms), whole, rtol=0, atol=1e-12)
+    found = module.distances(x, x, norms, norms)
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-12)
+    assert torch.equal(found, found.T)
 
 
 def test_duplicates_far_from_the_origin_are_at_distance_0():
