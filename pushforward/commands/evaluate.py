@@ -134,7 +134,12 @@ def _by_features(asked: Evaluate) -> int:
         d = verdict.difference
         low, high = sorted((sign * d.low, sign * d.high))
         cells = (f"{a:.4g}", f"{b:.4g}", f"{sign * d.value:.3g}", f"{low:.3g} – {high:.3g}")
-        table.add_row(name, *cells, verdict.better or "can't tell", f"{verdict.confidence:.1%}")
+        table.add_row(
+            name,
+            *cells,
+            verdict.better or "can't tell",
+            "> 99.9 %" if verdict.confidence > 0.999 else f"{100 * verdict.confidence:.1f} %",
+        )
     Console().print(f"A  {asked.what}\nB  {asked.real}\nagainst  {asked.against}", table)
     return _noted((*both.first.scores.notes, *both.second.scores.notes))
 
@@ -148,6 +153,7 @@ def _provenance(measured: "Measured") -> None:
         f"features {measured.features} (weights {measured.sha256[:12]}), resize {measured.resize}, "
         f"seed {measured.seed}; {floor}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
