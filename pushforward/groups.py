@@ -169,7 +169,12 @@ def _classes(sides: Sides, wanted: set[str]) -> Found:
     assert sides.fake.logits is not None
     assert sides.real.logits is not None
     fake, real = (np.asarray(logits).argmax(1) for logits in (sides.fake.logits, sides.real.logits))
-    found = mode_coverage(fake, sides.fake.logits.shape[1], real)
+    k = sides.fake.logits.shape[1]
+    new = np.setdiff1d(fake, real)
+    if len(new):  # the divergence is infinite, and says nothing of the rest
+        note = f"class_kl: can't be told, as samples are in {len(new)} classes without a real image"
+        return Found({"class_modes": _point(len(np.unique(fake))), "class_kl": None}, [note])
+    found = mode_coverage(fake, k, real)
     return Found({"class_modes": _point(found.found), "class_kl": found.kl})
 
 

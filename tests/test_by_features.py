@@ -416,3 +416,14 @@ def test_ms_ssim_and_path_length_stand_beside_the_features(tmp_path: Path, capsy
     with pytest.raises(ValueError, match="n is for runs"):
         measure_by_features(str(folder), str(folder), dataclasses.replace(asked, metrics=("kid",), n=5))
     capsys.readouterr()
+
+
+def test_classes_without_a_real_image_cost_the_divergence_only(place: Path) -> None:
+    logits = np.eye(6, dtype=np.float32)
+    rows = np.zeros((60, 2), np.float32)
+    fake = Embedded("f", rows, "f", "classifier", "", logits=logits[np.arange(60) % 6])
+    real = Embedded("r", rows, "r", "classifier", "", logits=logits[np.arange(60) % 4])
+    scores = scoring.score(fake, real, metrics=("class_modes", "class_kl"))
+    assert scores.measurements["class_modes"].value == 6
+    assert "class_kl" not in scores.measurements
+    assert any("in 2 classes without a real image" in note for note in scores.notes)

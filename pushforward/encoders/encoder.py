@@ -105,7 +105,8 @@ class Encoder:
     @torch.no_grad()
     def of_floats(self, images: Tensor) -> Tensor:
         """Features [N, D] of images [N, C, H, W] of 0 to 255 that are finer than bytes, as small steps need them."""
-        x = resized(images.to(self.device), self.size, self.resize).expand(-1, self.channels, -1, -1)
+        where = torch.device("cpu") if self.device.type == "mps" else self.device  # no float64 there
+        x = resized(images.to(where), self.size, self.resize).expand(-1, self.channels, -1, -1).to(self.device)
         with torch.autocast(self.device.type, enabled=False):
             return self.network(self.scale(self.resize)(x))[0].float().cpu()
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         if not re.fullmatch(rf"({'|'.join(map(re.escape, NAMES))})(:[0-9]+)?", host):
             raise Refused(421, f"this server is addressed as {HOST}, not by another name; open its own address")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin not in (None, f"http://{host}", f"https://{host}"):
             raise Refused(403, "the request comes from another site's page; open this server's own page")
 
     def _rater(self) -> str:

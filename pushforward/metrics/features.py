@@ -28,7 +28,9 @@ def as_matrix(x: Features, name: str, least: int = 1) -> Matrix:
     if a.dtype not in (np.float32, np.float64):
         a = a.astype(np.float32 if a.dtype.itemsize < 4 else np.float64)
     # A sum is finite exactly when its terms are, and needs no second array of the size of the first.
-    if not np.isfinite(a.sum(dtype=np.float64)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = a.sum(dtype=np.float64)
+    if not np.isfinite(total):
         bad = np.flatnonzero(~np.isfinite(a).all(axis=1))
         if len(bad):
             raise ValueError(f"{name} must be finite, got NaN or inf in {len(bad)} of {len(a)} rows (first {bad[0]})")

@@ -147,7 +147,7 @@ def frechet_estimate(x: Features, y: Features, blocks: int = 10, *, known: Gauss
         raise ValueError(f"a jackknife needs at least 2 blocks, got {blocks}; take 10")
     a, b = _pair(x, y, 2 * blocks)
     n, d = min(len(a), len(b)), a.shape[1]
-    ga, gb = gaussian(a), gaussian(b)
+    ga, gb = known[0] or gaussian(a), known[1] or gaussian(b)
     value = frechet_between(ga, gb)
     orders = _order(len(a), "x"), _order(len(b), "y")
     gaussians = (_left_out(s, order % blocks, blocks) for s, order in zip((a, b), orders, strict=True))
@@ -311,10 +311,12 @@ def _square_roots(squares: Floats) -> tuple[Floats, float]:
     if found[0] < -1e-6 * found[-1]:
         raise ValueError("a covariance has no negative eigenvalue, got one; compute it in float64")
     sigma = np.sqrt(found.clip(min=0.0))
+    if sigma[-1] == 0:
+        return sigma, 0.0
     epsilon = float(np.finfo(np.float64).eps) * float(sigma[-1])
     # σ below √ε σmax are lost in the rounding: each may be wrong by that much.
     errors = epsilon * float(sigma[-1]) / np.maximum(sigma, np.sqrt(epsilon * sigma[-1]))
-    return sigma, float(errors.sum()) if sigma[-1] > 0 else 0.0
+    return sigma, float(errors.sum())
 
 
 def _between(c1: Floats, c2: Floats) -> Floats:
@@ -340,8 +342,9 @@ def _same_size(a: Floats, b: Floats) -> None:
 
 
 def _given(mu: Features, cov: Features, which: int) -> tuple[Floats, Floats]:
+    row = mu.detach().reshape(1, -1) if isinstance(mu, torch.Tensor) else np.reshape(np.asarray(mu), (1, -1))
+    mean = as_matrix(row, f"mu{which}")[0].astype(np.float64)
     c = as_matrix(cov, f"cov{which}").astype(np.float64, copy=False)
-    mean = as_matrix(np.reshape(np.asarray(mu), (1, -1)), f"mu{which}")[0].astype(np.float64)
     if c.shape != (len(mean), len(mean)):
         raise ValueError(f"cov{which} must be [{len(mean)}, {len(mean)}] as mu{which} has {len(mean)}, got {c.shape}")
     check_symmetric(c)

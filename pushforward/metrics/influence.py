@@ -24,10 +24,9 @@ def first_order_variances(x: Matrix, y: Matrix, a: Gaussian, b: Gaussian) -> tup
 def influences(x: Matrix, y: Matrix, a: Gaussian, b: Gaussian) -> tuple[Floats, Floats]:
     """How much each row of x [N, D], and each of y [M, D], moves the Fréchet distance: N and M times its derivative.
 
-    a, b: the samples' Gaussians, by `gaussian`. ψ(x) = 2 (μx − μy)·c + |c|² − cᵀ T c, up to a constant, c = x − μx, T
-    the optimal map from a to b. At N <= D this is the derivative in the examples' weights, which the sample's own root
-    gives. Takes one decomposition with eigenvectors, whatever N. The derivative of tr (Σa Σb)^½: Rippl, Munk & Sturm
-    2016, arXiv:1507.04090.
+    a, b: the samples' Gaussians, with any roots. ψ(x) = 2 (μx − μy)·c + |c|² − cᵀ T c, up to a constant, c = x − μx, T
+    the optimal map from a to b. At N <= D this is the derivative in the examples' weights. Takes one decomposition with
+    eigenvectors, whatever N. The derivative of tr (Σa Σb)^½: Rippl, Munk & Sturm 2016, arXiv:1507.04090.
     """
     k = a.root.T @ b.root
     squares, vectors = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(k @ k.T)))
@@ -52,12 +51,7 @@ def _influence(x: Matrix, mean: Floats, shift: Floats, moved: Floats) -> Floats:
 
 def _moved(x: Matrix, g: Gaussian, factor: Floats) -> NDArray[np.float64]:
     """|factorᵀ v|² of each row's coordinates v [R] with respect to the root, x − μ = root v. factor: [R, K]."""
-    n, d = x.shape
-    if n <= d:
-        # The root is the centred sample, reflected: the coordinates are the reflection's rows without the first.
-        total = factor.sum(0) / (np.sqrt(n) - 1)
-        first, others = (1 - 1 / np.sqrt(n)) * total, factor - total / np.sqrt(n)
-        return (n - 1) * np.concatenate([[first @ first], np.einsum("nk,nk->n", others, others)])
+    n = len(x)
     q, r = np.linalg.qr(g.root)
     forms = q @ solve_triangular(r.T, factor, lower=True)
     rows = ((x[i : i + ROWS] - g.mean) @ forms for i in range(0, n, ROWS))

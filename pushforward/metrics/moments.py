@@ -245,6 +245,9 @@ def check_symmetric(covariance: Floats) -> None:
             continue
         if not bool((np.abs(apart) <= slack + 1e-6 * np.abs(other)).all()):
             raise ValueError("a covariance must be symmetric, got entries unlike their mirror images; average them")
+    dead = np.diagonal(covariance) <= 0
+    if dead.any() and float(np.abs(covariance[dead]).max()) > slack:
+        raise ValueError("a covariance has no negative eigenvalue, got one; compute it in float64")
 
 
 @dataclass(frozen=True, eq=False)

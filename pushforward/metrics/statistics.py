@@ -1,7 +1,6 @@
 """A Gaussian's mean and covariance on disk, under the names that the field's tools read and write."""
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def load_statistics(path: Path | str, features: str = "", digest: str = "") -> S
             found = {name: np.asarray(file[name]) for name in file.files}
     except FileNotFoundError:
         raise ValueError(f"statistics must be a file, got {path}, which is not there; compute them anew") from None
-    except (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged archives raise nearly every type there is from within NumPy and zipfile
         raise ValueError(f"statistics must be a whole .npz, got {path} ({_line(error)}); compute them anew") from None
     try:
         gaussian = _checked(found)
@@ -81,7 +80,7 @@ def _checked(found: dict[str, NDArray]) -> Gaussian:
         raise ValueError(f"statistics must have mu and sigma, got {sorted(found)}; compute them anew")
     mu, sigma, n = found["mu"], found["sigma"], found.get("n", np.array(0))
     d = mu.size
-    if mu.shape != (d,) or d == 0 or sigma.shape != (d, d) or n.shape != () or n.dtype.kind not in "iu":
+    if mu.shape != (d,) or d == 0 or sigma.shape != (d, d) or n.shape != () or n.dtype.kind not in "iu" or n < 0:
         got = f"{mu.shape}, {sigma.shape} and {n.dtype}{n.shape}"
         raise ValueError(f"mu, sigma and n must be [D], [D, D] and a whole number, got {got}; compute them anew")
     if any(a.dtype.kind != "f" or not np.isfinite(a).all() for a in (mu, sigma)):

@@ -17,6 +17,7 @@ from pushforward.metrics.frechet import (
 from pushforward.metrics.influence import first_order_variances
 from pushforward.metrics.intervals import Interval
 from pushforward.metrics.moments import gaussian, moments
+from pushforward.metrics.statistics import load_statistics, save_statistics
 
 
 def with_moments(rng, n, mean, covariance):
@@ -334,3 +335,37 @@ def test_points_at_one_place_have_no_error():
     assert frechet_interval(x, y) == Interval(2, 0, 2, 2)
     assert frechet_corrected(x, y) == Interval(2, 0, 2, 2)
     assert frechet_infinity(x, y).value == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 60), (60, 300), (300, 60), (100, 100)])
+def test_the_interval_is_the_same_for_gaussians_from_a_file_at_any_rank(tmp_path, n, m):
+    """A file has the covariance alone, whose root is another than the sample's own where N <= D = 100."""
+    rng = np.random.default_rng(8)
+    x, y = rng.standard_normal((n, 100)), 1.1 * rng.standard_normal((m, 100))
+    known = []
+    for name, sample in (("x", x), ("y", y)):
+        save_statistics(tmp_path / f"{name}.npz", gaussian(sample))
+        known.append(load_statistics(tmp_path / f"{name}.npz").gaussian)
+    own = frechet_interval(x, y)
+    for given in ((known[0], known[1]), (known[0], None), (None, known[1])):
+        found = frechet_interval(x, y, known=given)
+        assert found.value == pytest.approx(own.value, rel=1e-6)
+        assert found.stderr == pytest.approx(own.stderr, rel=1e-4)
+
+
+def test_known_gaussians_are_used_and_not_made_again(monkeypatch):
+    rng = np.random.default_rng(9)
+    x, y = rng.standard_normal((80, 3)), rng.standard_normal((80, 3)) + 1
+    known = (gaussian(x), gaussian(y))
+    plain = frechet_estimate(x, y)
+    shifted = frechet_estimate(x, y, known=(known[0], gaussian(y + 5)))
+    assert frechet_estimate(x, y, known=known) == plain
+    assert shifted.value > plain.value + 50
+
+
+def test_orthogonal_supports_and_impossible_variances():
+    zero = np.zeros(2)
+    assert frechet_from_moments(zero, np.diag([1.0, 0.0]), zero, np.diag([0.0, 1.0])) == pytest.approx(2)
+    for cov in ([[0.0, 1.0], [1.0, 0.0]], [[1.0, 5.0], [5.0, 0.0]]):
+        with pytest.raises(ValueError, match="no negative eigenvalue"):
+            frechet_from_moments(zero, np.array(cov), zero, np.eye(2))

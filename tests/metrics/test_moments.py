@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushforward.metrics import moments as module
+from pushforward.metrics.features import as_matrix
 from pushforward.metrics.frechet import frechet_between, frechet_distance
 from pushforward.metrics.moments import Gaussian, Moments, from_moments, gaussian, moments
 
@@ -162,3 +163,17 @@ def test_features_without_variance_take_no_part_in_the_root():
     assert found.root.shape == (6, 4)
     assert not found.root[[0, 4]].any()
     np.testing.assert_allclose(found.covariance, np.cov(x.T), atol=1e-12)
+
+
+@pytest.mark.parametrize("values", [[np.inf, -np.inf], [np.nan, 1.0]])
+def test_infinities_of_both_signs_are_refused_without_a_warning(values):
+    x = np.ones((5, 2))
+    x[3] = values
+    with pytest.raises(ValueError, match=r"in 1 of 5 rows \(first 3\)"):
+        gaussian(x)
+
+
+def test_a_sum_that_overflows_is_no_infinity():
+    x = np.full((4, 2), 1.7e308)
+    x[1] = 1.6e308
+    assert as_matrix(x, "x") is x

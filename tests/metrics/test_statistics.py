@@ -104,3 +104,21 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
         save_statistics(tmp_path / "none" / "s.npz", gaussian(sample()))
     with pytest.raises(ValueError, match=r"a file .npz"):
         save_statistics(tmp_path / "s", gaussian(sample()))
+
+
+def test_a_file_damaged_anywhere_is_one_line(tmp_path):
+    path = tmp_path / "s.npz"
+    np.savez_compressed(path, mu=np.zeros(3), sigma=np.eye(3), n=np.array(9))
+    whole = path.read_bytes()
+    told: list[str] = []
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            load_statistics(path)
+        except ValueError as error:
+            told.append(str(error))
+    assert len(told) > 50
+    assert {len(line.splitlines()) for line in told} == {1}
+    np.savez(path, mu=np.zeros(3), sigma=np.eye(3), n=np.array(-3))
+    with pytest.raises(ValueError, match="whole number"):
+        load_statistics(path)
