@@ -18,7 +18,11 @@ from pushforward.judge.server import JudgeServer, serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright; pip install -e '.[dev]'")
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH; apt-get install chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH; apt-get install chromium"),
+    # A browser on a machine with more to do than it can: what fails thrice is broken.
+    pytest.mark.flaky(reruns=2),
+]
 
 FLAGS = [
     "--no-sandbox",
