@@ -20,8 +20,8 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH; apt-get install chromium"),
-    # A browser on a machine with more to do than it can: what fails thrice is broken.
-    pytest.mark.flaky(reruns=2),
+    # A browser on a machine with more to do than it can: what fails each time is broken.
+    pytest.mark.flaky(reruns=4),
 ]
 
 FLAGS = [
