@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,15 +26,14 @@ from pushforward.metrics.manifold import Manifold, compare, manifold, precision_
 from pushforward.metrics.modes import high_quality, kl_to_uniform, modes
 from pushforward.metrics.moments import Gaussian, gaussian
 from pushforward.objectives.transport import exact_wasserstein
+from pushforward.spaces import TRAINED_ON, Pixels
 
 AGAINST = ("frechet", "kid", "precision", "recall", "density", "coverage")
 USUAL = ("frechet", "precision", "recall")
 SIDE = 5_000  # examples a side, at most
 QUICK_SIDE = 1_000
 SPLITS, SMALL_SPLITS, QUICK_SPLITS = 4, 16, 4  # halves of a thousand differ more: they are also cheap to do again
-PIXELS = 1_024  # numbers in one example's pixel features, at most
 JACKKNIFED = 256  # features up to which 20 more Fréchet distances cost little
-TRAINED_ON = 20_000  # images a classifier learns from, at most
 CHUNK = 512
 POINTS = 20_000  # points of the plane looked at for modes and quality
 STACKED = 26_000  # images looked at for the thousand modes of three digits
@@ -376,12 +374,8 @@ def _floats(levels: Tensor) -> Tensor:
 
 def _pixels(levels: Tensor) -> NDArray[np.floating]:
     """Pixel features [N, D], D <= 1,024, in [-1, 1]: larger images are averaged over areas."""
-    _, c, h, w = levels.shape
-    shrink = 1
-    while c * -(-h // shrink) * -(-w // shrink) > PIXELS and shrink < max(h, w):
-        shrink += 1
-    size = (-(-h // shrink), -(-w // shrink))
-    return torch.cat([F.adaptive_avg_pool2d(_floats(p), size).flatten(1) for p in levels.split(CHUNK)]).numpy()
+    network = Pixels((levels.shape[1], levels.shape[2], levels.shape[3]))
+    return torch.cat([network(_floats(part))[0] for part in levels.split(CHUNK)]).numpy()
 
 
 def _drawn(data: Data, n: int, seed: int) -> Iterator[Tensor]:
