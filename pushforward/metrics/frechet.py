@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import get_blas_funcs
+from scipy.linalg import eigh
 
 from pushforward.core.seeding import numpy_generator
 from pushforward.metrics.features import Features, Matrix, as_matrix, same_width
@@ -18,6 +18,7 @@ Gaussians = tuple[Gaussian | None, Gaussian | None]
 
 TOLERANCE = 1e-9  # of the covariances' traces: the largest rounding error that is let pass
 INFINITY_RATIO = 2.5  # rows a feature: below, halves of the sample are too small for a bias that falls as 1/N
+PANEL = 128  # columns of a triangle that are multiplied at once
 HALVES_RATIO = 5  # rows a feature: below, the halves' variance says too little of the whole's
 
 
@@ -304,10 +305,10 @@ def _nuclear_norm(a: Floats, b: Floats, tolerance: float) -> float:
 def _square_roots(squares: Floats) -> tuple[Floats, float]:
     """Square roots of a semidefinite matrix's eigenvalues, and what rounding may make of their sum.
 
-    Raises ValueError for an eigenvalue below 0 by more than rounding.
+    squares: of which the lower half is read, and which is overwritten. Raises ValueError for an eigenvalue below 0 by more than rounding.
     """
-    # Torch's takes less than half of NumPy's time.
-    found = torch.linalg.eigvalsh(torch.from_numpy(squares)).numpy()
+    # The transpose is in LAPACK's own order, so that no copy is made.
+    found = eigh(squares.T, lower=False, eigvals_only=True, overwrite_a=True, check_finite=False, driver="evd")
     if found[0] < -1e-6 * found[-1]:
         raise ValueError("a covariance has no negative eigenvalue, got one; compute it in float64")
     sigma = np.sqrt(found.clip(min=0.0))
@@ -320,20 +321,22 @@ def _square_roots(squares: Floats) -> tuple[Floats, float]:
 
 
 def _between(c1: Floats, c2: Floats) -> Floats:
-    """Lᵀ c2 L [R, R], L [D, R] a root of c1; two matrices at once, no more."""
-    (product,) = get_blas_funcs(["trmm"], dtype=np.float64)
+    """Lᵀ c2 L [R, R], L [D, R] a root of c1, of which the lower half is right; one and a half matrices at once."""
     found = triangle(c1)
-    size, rank, lower = len(found.lower), found.rank, found.lower
+    rank, lower, order = found.rank, found.lower, found.order
     trace = float(np.trace(c1))
     if not np.isclose(float(np.einsum("dr,dr->", lower, lower)), trace, rtol=1e-6, atol=1e-300):
         raise ValueError(f"a covariance has no negative eigenvalue, got one (trace {trace:.6g}); compute it in float64")
-    if size == 0:
-        return np.zeros((0, 0))
-    own = size == len(c2) and bool((found.order == np.arange(size)).all())
-    # The transpose of a copy is in BLAS's own order: the products take its place.
-    inner = (c2.copy() if own else c2[np.ix_(found.order, found.order)]).T
-    inner = product(1.0, lower, inner, side=1, lower=1, overwrite_b=1)
-    return product(1.0, lower, inner, side=0, lower=1, trans_a=1, overwrite_b=1)[:rank, :rank]
+    panels = [(slice(i, i + PANEL), lower[i:, i : i + PANEL].copy()) for i in range(0, len(lower), PANEL)]
+    del found, lower  # the panels hold half of it
+    own = len(order) == len(c2) and bool((order == np.arange(len(order))).all())
+    inner = c2.copy() if own else c2[np.ix_(order, order)]
+    # A product reads what no product before it has overwritten.
+    for at, panel in panels:
+        inner[:, at] = inner[:, at.start :] @ panel
+    for at, panel in panels:
+        inner[at, : at.stop] = panel.T @ inner[at.start :, : at.stop]
+    return inner[:rank, :rank]
 
 
 def _same_size(a: Floats, b: Floats) -> None:

@@ -237,8 +237,8 @@ def check_symmetric(covariance: Floats) -> None:
     """Raises ValueError unless the matrix is its own mirror image to 1e-6, or to 1e-9 of its largest entry."""
     # No entry of a covariance is larger than its largest variance.
     slack = 1e-9 * float(np.abs(np.diagonal(covariance)).max())
-    for i in range(0, len(covariance), ROWS // 8):  # never a second matrix
-        rows, rest = slice(i, i + ROWS // 8), slice(i, None)
+    for i in range(0, len(covariance), ROWS // 64):  # never a second matrix
+        rows, rest = slice(i, i + ROWS // 64), slice(i, None)
         own, other = covariance[rows, rest], covariance[rest, rows].T
         apart = own - other
         if max(float(apart.max()), -float(apart.min())) <= slack:
