@@ -5,12 +5,14 @@
 
 PEERS is an environment with torch, pytorch-fid, torch-fidelity, torchmetrics, clean-fid and prdc (by default this one);
 what can't be imported there is left out, and said. Implementations take turns, so that a slow minute of the machine
-meets all; the median of the repeats is told, or the only run where one takes minutes. Memory is the peak beyond imports and the two feature matrices. Features
-look like Inception's: not negative, many nearly 0, of a few hundred effective dimensions; float32, written once.
+meets all; the median of the repeats is told, or the only run where one takes minutes. Memory is the peak beyond imports
+and the two feature matrices. Features look like Inception's: not negative, many nearly 0, of a few hundred effective
+dimensions; float32, written once.
 
 Tasks: `frechet` (moments of both sides and the distance), `distance` (from means and covariances alone), `kid` (ours in
 full with its standard error, the others' 100 subsets of 1,000), `manifold` (precision, recall, density and coverage;
-torch-fidelity's has the first two only). `large` is `manifold` at 50,000, where others take a quarter of an hour or all memory.
+torch-fidelity's has the first two only). `large` is `manifold` at 50,000, where others take a quarter of an hour or
+all memory.
 """
 
 import argparse

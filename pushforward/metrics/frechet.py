@@ -305,7 +305,8 @@ def _nuclear_norm(a: Floats, b: Floats, tolerance: float) -> float:
 def _square_roots(squares: Floats) -> tuple[Floats, float]:
     """Square roots of a semidefinite matrix's eigenvalues, and what rounding may make of their sum.
 
-    squares: of which the lower half is read, and which is overwritten. Raises ValueError for an eigenvalue below 0 by more than rounding.
+    squares: of which the lower half is read, and which is overwritten.
+    Raises ValueError for an eigenvalue below 0 by more than rounding.
     """
     # The transpose is in LAPACK's own order, so that no copy is made.
     found = eigh(squares.T, lower=False, eigvals_only=True, overwrite_a=True, check_finite=False, driver="evd")
