@@ -337,7 +337,12 @@ def _between(c1: Floats, c2: Floats) -> Floats:
         inner[:, at] = inner[:, at.start :] @ panel
     for at, panel in panels:
         inner[at, : at.stop] = panel.T @ inner[at.start :, : at.stop]
-    return inner[:rank, :rank]
+    if rank == len(inner):
+        return inner
+    packed = inner.reshape(-1)
+    for i in range(rank):  # rows move up, so that what LAPACK is given is not copied
+        packed[i * rank : (i + 1) * rank] = inner[i, :rank]
+    return packed[: rank * rank].reshape(rank, rank)
 
 
 def _same_size(a: Floats, b: Floats) -> None:
