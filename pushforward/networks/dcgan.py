@@ -6,10 +6,10 @@ they are written as such.
 
 from itertools import pairwise
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pushforward.layers.activation import LeakyReLU
+from pushforward.layers.conditioning import ClassBias, Conditioning, Head
 from pushforward.networks.mlp import with_class
 from pushforward.networks.stages import doublings
 
@@ -61,33 +61,28 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images [B, C, R, R] (and y: [B]) -> logits [B]; the class enters the first layer, as a bias of its own.
+    """Images [B, C, R, R] (and y: [B]) -> logits [B].
 
-    That is what constant planes beside the image's channels amount to, at no cost for their number.
-
-    width: channels after the first layer; they double towards the 4×4 map, up to 8 × width.
+    width: channels after the first layer; they double towards the 4×4 map, up to 8 × width. conditioning: how the
+    class enters, where there are `classes`.
     """
 
-    def __init__(self, shape: tuple[int, ...], width: int = 64, classes: int = 0) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], width: int = 64, classes: int = 0, conditioning: Conditioning = "concatenation"
+    ) -> None:
         super().__init__()
         stages, bottom = layers_between(shape)
         channels = [min(width * 2**i, 8 * width) for i in range(stages)]
-        self.classes = classes
         self.first = nn.Conv2d(shape[0], channels[0], 4, 2, 1)
-        self.embed = nn.Linear(classes, channels[0], bias=False) if classes else None
+        self.told = ClassBias(channels[0], classes if conditioning == "concatenation" else 0)
         layers: list[nn.Module] = [LeakyReLU(0.2)]
         for fan_in, fan_out in pairwise(channels):
             layers += [nn.Conv2d(fan_in, fan_out, 4, 2, 1, bias=False), nn.BatchNorm2d(fan_out), LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
-        self.last = nn.Linear(channels[-1] * bottom**2, 1)
+        self.last = Head(channels[-1] * bottom**2, classes if conditioning == "projection" else 0)
         init(self)
-        if self.embed is not None:
-            nn.init.normal_(self.embed.weight, 0.0, 0.02 * 4)  # a plane's sum over a 4×4 kernel of N(0, 0.02²)
+        if self.told.embed is not None:
+            nn.init.normal_(self.told.embed.weight, 0.0, 0.02 * 4)  # a plane's sum over a 4×4 kernel of N(0, 0.02²)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        h = self.first(x)
-        if self.embed is not None:
-            if y is None:
-                raise ValueError(f"a critic of {self.classes} classes needs the labels y [B], got None")
-            h = h + self.embed(F.one_hot(y, self.classes).to(h.dtype))[:, :, None, None]
-        return self.last(self.layers(h).flatten(1)).squeeze(1)
+        return self.last(self.layers(self.told(self.first(x), y)).flatten(1), y)

@@ -4,10 +4,10 @@ import math
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pushforward.layers.activation import LeakyReLU
+from pushforward.layers.conditioning import one_hot
 
 
 def with_class(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
@@ -15,11 +15,7 @@ def with_class(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
 
     Raises ValueError when a class is missing.
     """
-    if classes == 0:
-        return x
-    if y is None:
-        raise ValueError(f"a network of {classes} classes needs the labels y [B], got None; give one class per example")
-    return torch.cat([x, F.one_hot(y, classes).to(x.dtype)], dim=1)
+    return x if classes == 0 else torch.cat([x, one_hot(y, classes, x)], dim=1)
 
 
 def _stack(sizes: list[int], slope: float) -> nn.Sequential:

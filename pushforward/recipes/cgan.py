@@ -8,19 +8,18 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from pushforward.core.duel import Judge, Sampler, alternate, two_players
+from pushforward.core.duel import two_players
 from pushforward.core.game import Game
 from pushforward.data.spec import DataSpec
+from pushforward.games.adversarial import Duel, Rules, classes_of
+from pushforward.layers.conditioning import Conditioning
 from pushforward.networks import dcgan, mlp
-from pushforward.objectives.adversarial import non_saturating
 
 
 @dataclass(frozen=True)
-class Config:
-    examples: int = 600_000
-    """Real examples to see."""
-    batch: int = 64
-    """Examples a move sees."""
+class Config(Rules):
+    conditioning: Conditioning | None = "concatenation"
+    """How the critic is told the class: concatenation (of points the only way), or projection."""
     latent: int = 64
     """Numbers in a latent."""
     width: int = 32
@@ -37,16 +36,14 @@ PRESETS = {"images": Config(), "points": Config(batch=256, examples=2_000_000, l
 
 
 def build(cfg: Config, spec: DataSpec) -> Game:
-    if spec.classes is None:
-        raise ValueError(f"cgan needs labels, and {spec.name} has none; use dcgan, or data with classes (sub-folders)")
+    classes = classes_of(cfg, spec, "cgan")
     if spec.kind == "images":
-        G: nn.Module = dcgan.Generator(cfg.latent, spec.shape, cfg.width, spec.classes)
-        D: nn.Module = dcgan.Critic(spec.shape, cfg.width, spec.classes)
+        G: nn.Module = dcgan.Generator(cfg.latent, spec.shape, cfg.width, classes)
+        D: nn.Module = dcgan.Critic(spec.shape, cfg.width, classes, cfg.conditioning or "concatenation")
+    elif cfg.conditioning == "projection":
+        raise ValueError("perceptrons on points are told the class by concatenation, got projection; choose that")
     else:
-        G = mlp.Generator(cfg.latent, spec.shape, cfg.width, classes=spec.classes)
-        D = mlp.Critic(spec.shape, cfg.width, classes=spec.classes)
+        G = mlp.Generator(cfg.latent, spec.shape, cfg.width, classes=classes)
+        D = mlp.Critic(spec.shape, cfg.width, classes=classes)
     players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema)
-    play = alternate(G, D, non_saturating, cfg.latent, conditional=True)
-    return Game(
-        players, play, Sampler(players["generator"]), (cfg.latent,), spec.classes, critic=Judge(players["critic"])
-    )
+    return Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes).game(players, (cfg.latent,))

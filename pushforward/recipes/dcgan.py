@@ -6,19 +6,15 @@ Differs from the paper: normal latents for uniform ones; samples come from an av
 
 from dataclasses import dataclass
 
-from pushforward.core.duel import Judge, Sampler, alternate, two_players
+from pushforward.core.duel import two_players
 from pushforward.core.game import Game
 from pushforward.data.spec import DataSpec
+from pushforward.games.adversarial import Duel, Rules, classes_of
 from pushforward.networks.dcgan import Critic, Generator
-from pushforward.objectives.adversarial import non_saturating
 
 
 @dataclass(frozen=True)
-class Config:
-    examples: int = 600_000
-    """Real examples to see."""
-    batch: int = 64
-    """Examples a move sees (the paper: 128)."""
+class Config(Rules):
     latent: int = 64
     """Numbers in a latent (the paper: 100)."""
     width: int = 32
@@ -35,7 +31,8 @@ PRESETS = {"images": Config(), "paper": Config(batch=128, latent=100, width=128,
 
 
 def build(cfg: Config, spec: DataSpec) -> Game:
-    G, D = Generator(cfg.latent, spec.shape, cfg.width), Critic(spec.shape, cfg.width)
+    classes = classes_of(cfg, spec, "dcgan")
+    G = Generator(cfg.latent, spec.shape, cfg.width, classes)
+    D = Critic(spec.shape, cfg.width, classes, cfg.conditioning or "concatenation")
     players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema)
-    play = alternate(G, D, non_saturating, cfg.latent)
-    return Game(players, play, Sampler(players["generator"]), (cfg.latent,), critic=Judge(players["critic"]))
+    return Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes).game(players, (cfg.latent,))

@@ -69,7 +69,7 @@ def test_the_first_and_last_layers_are_the_convolutions_that_the_paper_has():
     G(z)
     logits = D(x)
     first = nn.functional.conv_transpose2d(z[:, :, None, None], G.first.weight.T.reshape(6, G.channels[0], 4, 4))
-    last = nn.functional.conv2d(deep[1], D.last.weight.view(1, -1, 4, 4), D.last.bias)
+    last = nn.functional.conv2d(deep[1], D.last.linear.weight.view(1, -1, 4, 4), D.last.linear.bias)
     torch.testing.assert_close(deep[0], first, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(logits, last.flatten(), rtol=1e-10, atol=1e-12)
 

@@ -145,7 +145,7 @@ def test_the_class_is_one_hot_beside_the_latent_and_a_bias_of_the_image_critic()
     x = rows(2, 3, 8, 8)
     D(x, y)
     bias = seen[0] - D.first(x)
-    torch.testing.assert_close(bias, D.embed.weight.T[y][:, :, None, None].expand_as(bias))
+    torch.testing.assert_close(bias, D.told.embed.weight.T[y][:, :, None, None].expand_as(bias))
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -1,0 +1,1 @@
+"""Games that recipes share: players' networks go in, an order of play comes out."""

@@ -1,0 +1,270 @@
+"""The adversarial game: any objective, penalty, augmentation and conditioning, with any pair of networks.
+
+A recipe's Config inherits `Rules` and gives its paper's choices as defaults, so that each can be swapped by an option.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.core.duel import Judge, Sampler
+from pushforward.core.game import Batch, Clock, Game, Generate, Move, Objective, Player, Stateful
+from pushforward.games.augmentation import Augmenter
+from pushforward.layers.conditioning import Conditioning
+from pushforward.objectives import adversarial, penalties
+from pushforward.objectives.penalties import lazy, twice_differentiable
+
+Loss = Literal["non-saturating", "minimax", "hinge", "wasserstein", "least-squares", "relativistic"]
+Penalty = Literal["gp", "lp", "0gp", "r1", "r1+r2", "dragan"]
+Augment = Literal["diffaugment", "ada"]
+
+LOSSES = {
+    "non-saturating": adversarial.non_saturating,
+    "minimax": adversarial.minimax,
+    "hinge": adversarial.hinge,
+    "wasserstein": adversarial.wasserstein,
+    "least-squares": adversarial.least_squares,
+    "relativistic": adversarial.relativistic,
+}
+BETWEEN = {
+    "gp": penalties.gradient_penalty,
+    "lp": penalties.lipschitz_penalty,
+    "0gp": penalties.zero_centred_between,
+}
+DIFFERENCES = ("wasserstein", "relativistic")  # only differences of logits count, so that a logit's sign says nothing
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What any adversarial recipe lets one swap; each gives its paper's choice."""
+
+    examples: int = 600_000
+    """Real examples to see."""
+    batch: int = 64
+    """Examples a move sees."""
+    critic_steps: int = 1
+    """Critic's moves before each of the generator's."""
+    loss: Loss = "non-saturating"
+    """What the players minimise."""
+    penalty: Penalty | None = None
+    """Penalty on the critic's gradient with respect to its input."""
+    penalty_weight: float = 10.0
+    """Weight of the penalty: λ, or γ of r1 and r2, which enter as γ/2."""
+    penalty_every: int = 1
+    """Take the penalty in every so many of the critic's moves, with so many times the weight (lazily)."""
+    augment: Augment | None = None
+    """What is done to all that the critic sees: diffaugment, or ada, whose probability p follows the critic."""
+    augment_p: float = 0.0
+    """ADA's probability p at the start."""
+    augment_target: float | None = 0.6
+    """Mean sign of the critic's logits on real examples that ADA holds by moving p; None leaves p as it is."""
+    augment_speed: int = 500_000
+    """Examples in which ADA can move p from 0 to 1."""
+    augment_groups: tuple[str, ...] = ("blit", "geometry", "color")
+    """ADA's transformations: blit, geometry, color, filter, noise, cutout."""
+    conditioning: Conditioning | None = None
+    """How the critic is told the class: concatenation, projection, or not at all, and the generator neither."""
+
+
+class Labelled(Protocol):
+    """What is asked of a `data.spec.DataSpec` here."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class CriticTerm:
+    """A further term of the critic's loss, of its logits (real [B], fake [B])."""
+
+    name: str
+    weight: float
+    value: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class GeneratorTerm:
+    """A further term of the generator's loss, of a move's batch; every so many rounds, so many times as heavy."""
+
+    name: str
+    weight: float
+    value: Callable[[Batch], Tensor]
+    every: int = 1
+
+
+def classes_of(rules: Rules, spec: Labelled, recipe: str) -> int:
+    """Classes that the networks are built for: 0 without conditioning. Raises ValueError where labels are missing."""
+    if rules.conditioning is None:
+        return 0
+    if spec.classes is None:
+        raise ValueError(
+            f"a conditional {recipe} needs labels, and {spec.name} has none; give --conditioning None, or data with "
+            "classes (sub-folders)"
+        )
+    return spec.classes
+
+
+class Duel:
+    """Critic D and generator G in alternating moves under `rules`. Goodfellow et al. 2014, arXiv:1406.2661, Alg. 1.
+
+    latent: numbers in a latent; classes: 0 where the players are given no labels. shape: of an image (C, H, W).
+    draws: (clock, n) -> what fakes are made of, besides labels: by default {"z": standard normal [n, latent]}.
+    make: the move's batch -> fakes; by default G(z, y). real: real examples -> what the critic should see of them.
+    joint: real and fake go through the critic in one pass, for critics in which no layer mixes examples.
+    augment_p: ADA's p as a schedule over examples seen, in place of one that follows the critic.
+
+    Every random number travels in a move's batch, so that micro-batches and processes see what one batch would.
+    """
+
+    def __init__(
+        self,
+        G: nn.Module,
+        D: nn.Module,
+        rules: Rules,
+        *,
+        latent: int,
+        shape: tuple[int, ...],
+        classes: int = 0,
+        draws: Callable[[Clock, int], Batch] | None = None,
+        make: Callable[[Batch], Tensor] | None = None,
+        real: Callable[[Tensor], Tensor] | None = None,
+        joint: bool = False,
+        critic_terms: Sequence[CriticTerm] = (),
+        generator_terms: Sequence[GeneratorTerm] = (),
+        augment_p: Callable[[int], float] | None = None,
+    ) -> None:
+        self.G, self.D, self.rules, self.losses = G, D, rules, LOSSES[rules.loss]
+        self.shape, self.classes, self.joint = shape, classes, joint
+        self.draws = draws or (lambda clock, n: {"z": clock.normal(n, latent)})
+        self.make = make or (lambda batch: G(batch["z"], batch.get("y")))
+        self.real = real or (lambda x: x)
+        self.critic_terms, self.generator_terms = critic_terms, generator_terms
+        self.augmenter = None
+        if rules.augment is not None:
+            if len(shape) != 3:
+                raise ValueError(f"augmentations are of images, got examples of shape {shape}; give --augment None")
+            self.augmenter = Augmenter(
+                rules.augment,
+                groups=rules.augment_groups,
+                p=rules.augment_p,
+                target=None if augment_p else rules.augment_target,
+                speed=rules.augment_speed,
+                schedule=augment_p,
+            )
+
+    def game(self, players: dict[str, Player], latent: tuple[int, ...], sample: Generate | None = None) -> Game:
+        """The game of these players; sample: what draws, by default the generator's `Sampler`."""
+        state: dict[str, Stateful] = {} if self.augmenter is None else {"augment": self.augmenter}
+        sampler = sample or Sampler(players["generator"])
+        judge = Judge(players["critic"])
+        return Game(players, self.play, sampler, latent, self.classes or None, critic=judge, state=state)
+
+    def play(self, batches: Iterator[Batch], clock: Clock) -> Iterator[Move]:
+        rules, x, y = self.rules, torch.empty(0), {}
+        for step in range(rules.critic_steps):
+            batch = next(batches)
+            x, y = batch["x"], ({"y": batch["y"]} if self.classes else {})
+            move = clock.round * rules.critic_steps + step
+            weight = None if rules.penalty is None else lazy(rules.penalty_weight, rules.penalty_every, move)
+            given = {"x": x, **y, **self.draws(clock, len(x)), **self._chances(clock, len(x), "real", "fake")}
+            if weight is not None and rules.penalty not in ("r1", "r1+r2"):
+                given["eps"] = clock.uniform(len(x))
+            if weight is not None and rules.penalty == "dragan":
+                given["noise"] = clock.uniform(len(x), *x.shape[1:])
+            yield Move("critic", partial(self.critic, penalty=weight), given)
+        terms = [(t, t.every * t.weight) for t in self.generator_terms if clock.round % t.every == 0]
+        seen = ("real", "fake") if self.losses.relative else ("fake",)
+        given = {"x": x, **y, **self.draws(clock, len(x)), **self._chances(clock, len(x), *seen)}
+        generator: Objective = partial(self.generator, terms=terms)
+        yield Move("generator", generator, given)
+        if self.augmenter is not None:
+            self.augmenter.after_round(clock)
+
+    def critic(self, batch: Batch, penalty: float | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's loss, with the penalty of this weight, or None without."""
+        x, fake = self.real(batch["x"]), self.make(batch)
+        value: Tensor | None = None
+        if penalty is not None and self.rules.penalty in ("r1", "r1+r2"):
+            real_logits, fake_logits, value = self._with_slopes(x, fake, batch)
+        else:
+            real_logits, fake_logits = self._logits(x, fake, batch)
+            if penalty is not None:
+                value = self._penalty(x, fake, batch)
+        if self.augmenter is not None:
+            differences = self.rules.loss in DIFFERENCES
+            self.augmenter.observe(real_logits - fake_logits if differences else real_logits)
+        loss = self.losses.critic(real_logits, fake_logits)
+        told = {"real": real_logits.mean(), "fake": fake_logits.mean()}
+        for term in self.critic_terms:
+            told[term.name] = term.value(real_logits, fake_logits)
+            loss = loss + term.weight * told[term.name]
+        if penalty is not None and value is not None:
+            told["penalty"] = value
+            loss = loss + penalty * value
+        return loss, told
+
+    def generator(
+        self, batch: Batch, terms: Sequence[tuple[GeneratorTerm, float]] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The generator's loss, with further terms of these weights."""
+        fake, y, told = self.make(batch), batch.get("y"), {}
+        if self.losses.relative:
+            real_logits, fake_logits = self._logits(self.real(batch["x"]), fake, batch)
+        else:
+            real_logits, fake_logits = None, self.D(self._seen(fake, batch, "fake"), y)
+        loss = self.losses.generator(real_logits, fake_logits)
+        for term, weight in terms:
+            told[term.name] = term.value(batch)
+            loss = loss + weight * told[term.name]
+        return loss, told
+
+    def _logits(self, x: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The critic's logits of both, each augmented by draws of its own."""
+        y = batch.get("y")
+        x, fake = self._seen(x, batch, "real"), self._seen(fake, batch, "fake")
+        if self.joint:
+            real_logits, fake_logits = self.D(torch.cat([x, fake]), None if y is None else torch.cat([y, y])).chunk(2)
+            return real_logits, fake_logits
+        # Two passes: with BatchNorm in the critic, real and fake batches must be normalised apart.
+        return self.D(x, y), self.D(fake, y)
+
+    def _with_slopes(self, x: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits and ½R1, or ½(R1 + R2), from one pass; gradients are with respect to what was not yet augmented."""
+        both = self.rules.penalty == "r1+r2"
+        with twice_differentiable(x.device):
+            x, fake = x.detach().float().requires_grad_(True), fake.detach().float().requires_grad_(both)
+            real_logits, fake_logits = self._logits(x, fake, batch)
+            total = real_logits.sum() + fake_logits.sum() if both else real_logits.sum()
+            slopes = torch.autograd.grad(total, [x, fake] if both else [x], create_graph=True)
+            value = torch.stack([s.flatten(1).square().sum(1).mean() for s in slopes]).sum() / 2
+        return real_logits, fake_logits, value
+
+    def _penalty(self, x: Tensor, fake: Tensor, batch: Batch) -> Tensor:
+        def D(between: Tensor) -> Tensor:
+            return self.D(self._seen(between, batch, "real"), batch.get("y"))
+
+        if self.rules.penalty == "dragan":
+            x = x.float()
+            eps = batch["eps"].view(-1, *[1] * (x.dim() - 1))
+            return penalties.dragan_penalty(D, x, eps * (x.std(correction=0) / 2) * batch["noise"])
+        return BETWEEN[str(self.rules.penalty)](D, x, fake, batch["eps"])
+
+    def _chances(self, clock: Clock, n: int, *kinds: str) -> Batch:
+        """The augmentation's random numbers for each kind of image, by names that begin with it."""
+        if self.augmenter is None:
+            return {}
+        return {f"{kind}/{k}": v for kind in kinds for k, v in self.augmenter.draws(clock, n, self.shape).items()}
+
+    def _seen(self, x: Tensor, batch: Batch, kind: str) -> Tensor:
+        """What the critic sees of images: themselves, or augmented."""
+        if self.augmenter is None:
+            return x
+        draws = {k.removeprefix(f"{kind}/"): v for k, v in batch.items() if k.startswith(f"{kind}/")}
+        return self.augmenter(x, draws)

@@ -1,0 +1,71 @@
+"""What the critic's images go through: an augmentation, its probability, and who moves that."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from pushforward.core.distributed import World, average_
+from pushforward.core.game import Batch, Clock
+
+EVERY = 4  # rounds between two moves of p, as the authors have it
+
+
+class Augmenter:
+    """DiffAugment or ADA, applied to real and fake images alike; its p survives a restart.
+
+    kind: "diffaugment" or "ada". groups, p, target, speed: ADA's, as `games/adversarial.Rules` says. schedule: examples
+    seen -> p, in place of the heuristic.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        groups: tuple[str, ...],
+        p: float,
+        target: float | None,
+        speed: int,
+        schedule: Callable[[int], float] | None,
+    ) -> None:
+        from pushforward.augment.ada import ADA
+        from pushforward.augment.controller import Controller
+        from pushforward.augment.diffaugment import DiffAugment
+
+        self.controller = None if kind == "diffaugment" else Controller(p=p, target=target, speed=speed)
+        self.schedule = schedule
+        self.pipe = DiffAugment() if self.controller is None else ADA(groups, p=self.controller)
+        self._seen = 0
+
+    def draws(self, clock: Clock, n: int, shape: tuple[int, ...]) -> Batch:
+        """The random numbers for n images of `shape`."""
+        return self.pipe.draws(clock, n, shape)
+
+    def __call__(self, x: Tensor, draws: Batch) -> Tensor:
+        """Images [B, C, H, W] in [-1, 1], augmented."""
+        return self.pipe(x, draws)
+
+    def observe(self, logits: Tensor) -> None:
+        """Takes in the critic's logits on real images [B]."""
+        if self.controller is not None and self.controller.target is not None:
+            self.controller.observe(logits)
+
+    def after_round(self, clock: Clock) -> None:
+        """Moves p, every few rounds, by what the critics of all processes said."""
+        if self.controller is None:
+            return
+        if self.schedule is not None:
+            self.controller.set(self.schedule(clock.seen))
+        elif self.controller.target is not None and (clock.round + 1) % EVERY == 0:
+            world = World(clock.rank, clock.world)
+            self.controller.adjust(clock.seen - self._seen, lambda tensors: average_(tensors, world))
+            self._seen = clock.seen
+
+    def state_dict(self) -> dict[str, Any]:
+        own = None if self.controller is None else self.controller.state_dict()
+        return {"controller": own, "seen": self._seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._seen = state_dict["seen"]
+        if self.controller is not None:
+            self.controller.load_state_dict(state_dict["controller"])

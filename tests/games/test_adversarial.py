@@ -1,0 +1,225 @@
+"""The adversarial game under any rules: what the losses are, which draws they take, and that all parts combine."""
+
+import dataclasses
+import itertools
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pushforward.core.duel import alternate
+from pushforward.core.game import Clock
+from pushforward.core.seeding import torch_seeded
+from pushforward.data.spec import DataSpec
+from pushforward.games.adversarial import (
+    BETWEEN,
+    LOSSES,
+    CriticTerm,
+    Duel,
+    GeneratorTerm,
+    Loss,
+    Penalty,
+    Rules,
+    classes_of,
+)
+from pushforward.networks import dcgan, resnet
+from pushforward.objectives import penalties
+
+SHAPE = (1, 8, 8)
+X, Y = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(5)).clamp(-1, 1), torch.arange(6) % 3
+
+
+def networks(classes: int = 0) -> tuple[nn.Module, nn.Module]:
+    with torch_seeded("games"):
+        # BatchNorm in the generator alone, so that the critic's input gradients are each example's own.
+        G, D = dcgan.Generator(4, SHAPE, 4, classes), resnet.Critic(SHAPE, 4)
+    D.last.weight.data *= 20  # slopes above 1, where a one-sided penalty is felt
+    return G, D
+
+
+def duel(rules: Rules, classes: int = 0, **options: Any) -> Duel:
+    G, D = networks(classes)
+    return Duel(G, D, rules, latent=4, shape=SHAPE, classes=classes, **options)
+
+
+def moves(play: Any, rounds: int = 1) -> list[Any]:
+    clock, found = Clock(3), []
+    for clock.round in range(rounds):
+        clock.begin_round()
+        found += list(play(iter([{"x": X, "y": Y}] * 9), clock))
+    return found
+
+
+def losses(found: list[Any]) -> list[float]:
+    return [move.objective(move.batch)[0].item() for move in found]
+
+
+@pytest.mark.parametrize("loss", get_args(Loss))
+def test_without_more_rules_the_losses_and_draws_are_those_of_the_plain_alternating_game(loss):
+    rules = Rules(loss=loss, critic_steps=2)
+    G, D = networks()
+    found = moves(duel(rules).play)
+    plain = moves(alternate(G, D, LOSSES[loss], 4, critic_steps=2))
+    assert [m.player for m in found] == ["critic", "critic", "generator"]
+    assert losses(found) == pytest.approx(losses(plain), rel=1e-6)
+    assert all(torch.equal(a.batch["z"], b.batch["z"]) for a, b in zip(found, plain, strict=True))
+
+
+def by_hand(kind: str, D: Any, x: Tensor, fake: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    if kind == "r1":
+        return penalties.r1(D, x) / 2
+    if kind == "r1+r2":
+        return (penalties.r1(D, x) + penalties.r2(D, fake)) / 2
+    if kind == "dragan":
+        noise = batch["eps"].view(-1, 1, 1, 1) * x.std(correction=0) / 2 * batch["noise"]
+        return penalties.dragan_penalty(D, x, noise)
+    return BETWEEN[kind](D, x, fake, batch["eps"])
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("kind", get_args(Penalty))
+def test_a_penalty_adds_its_weight_times_its_value_to_the_critics_loss(kind, joint):
+    with_penalty, without = (duel(Rules(penalty=k, penalty_weight=3.0), joint=joint) for k in (kind, None))
+    move, plain = moves(with_penalty.play)[0], moves(without.play)[0]
+    with torch.no_grad():
+        fake = with_penalty.G(move.batch["z"])
+    expected = by_hand(kind, with_penalty.D, X, fake, move.batch)
+    loss, told = move.objective(move.batch)
+    assert told["penalty"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert expected.item() > 1e-6
+    assert loss.item() - plain.objective(plain.batch)[0].item() == pytest.approx(3 * expected.item(), rel=1e-3)
+    parameters = list(with_penalty.D.parameters())
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    left = torch.autograd.grad(plain.objective(plain.batch)[0], list(without.D.parameters()), allow_unused=True)
+    right = torch.autograd.grad(3 * expected, parameters, allow_unused=True)
+    for all_of_it, own, more in zip(gradients, left, right, strict=True):
+        total = sum(g for g in (own, more) if g is not None)
+        torch.testing.assert_close(all_of_it, total, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("every", [2, 4])
+def test_a_lazy_penalty_and_a_lazy_term_weigh_over_a_cycle_what_the_eager_ones_do(every):
+    def total(every: int) -> list[float]:
+        rules = Rules(penalty="r1", penalty_weight=5.0, penalty_every=every)
+        term = GeneratorTerm("size", 0.5, lambda batch: batch["z"].new_tensor(2.0), every)
+        found = moves(duel(rules, generator_terms=[term]).play, 4)
+        plain = moves(duel(Rules()).play, 4)
+        extra = [a - b for a, b in zip(losses(found), losses(plain), strict=True)]
+        return [sum(extra[0::2]), sum(extra[1::2])]
+
+    eager, lazy = total(1), total(every)
+    # The same networks in each round, and R1 on the same real examples.
+    assert lazy == pytest.approx(eager, rel=1e-3)
+    assert eager[1] == pytest.approx(4 * 0.5 * 2.0, rel=1e-4)
+
+
+def test_a_critics_term_is_of_the_logits_and_is_told():
+    drift = CriticTerm("drift", 0.1, lambda real, fake: real.square().mean())
+    move, plain = moves(duel(Rules(), critic_terms=[drift]).play)[0], moves(duel(Rules()).play)[0]
+    loss, told = move.objective(move.batch)
+    assert loss.item() == pytest.approx(plain.objective(plain.batch)[0].item() + 0.1 * told["drift"].item(), rel=1e-5)
+    assert told["drift"].item() > 0
+
+
+def test_the_players_are_given_labels_where_there_are_classes_and_only_then():
+    asked: list[bool] = []
+
+    class Seeing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = resnet.Critic(SHAPE, 4)
+
+        def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+            asked.append(y is not None and len(y) == len(x))
+            return self.net(x)
+
+    for classes in (0, 3):
+        G, _ = networks(classes)
+        for joint in (False, True):
+            rules = Rules(loss="relativistic", conditioning="projection", penalty="gp")
+            losses(moves(Duel(G, Seeing(), rules, latent=4, shape=SHAPE, classes=classes, joint=joint).play))
+        assert set(asked) == {classes > 0}
+        asked.clear()
+
+
+def test_one_pass_over_both_gives_the_losses_of_two():
+    found = [losses(moves(duel(Rules(penalty="r1+r2", loss="relativistic"), joint=j).play)) for j in (False, True)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_what_the_critic_should_see_of_real_examples_goes_through_the_hook():
+    rules = Rules(penalty="r1", loss="relativistic")
+    hooked = moves(duel(rules, real=lambda x: x / 2).play)
+    scaled = moves(duel(rules).play)
+    for move in scaled:
+        move.batch["x"] = move.batch["x"] / 2
+    assert losses(hooked) == pytest.approx(losses(scaled), rel=1e-6)
+
+
+@pytest.mark.parametrize("conditioning", [None, "projection"])
+def test_classes_are_asked_only_where_there_is_conditioning(conditioning):
+    rules = Rules(conditioning=conditioning)
+    assert classes_of(rules, DataSpec("a", "images", SHAPE, 3), "some") == (3 if conditioning else 0)
+    if conditioning:
+        with pytest.raises(ValueError, match="a conditional some needs labels, and b has none; give"):
+            classes_of(rules, DataSpec("b", "images", SHAPE), "some")
+
+
+def test_augmentations_are_refused_for_points():
+    with pytest.raises(ValueError, match=r"augmentations are of images, got examples of shape \(2,\); give"):
+        Duel(*networks(), Rules(augment="ada"), latent=4, shape=(2,))
+
+
+@pytest.mark.parametrize("augment", ["ada", "diffaugment"])
+@pytest.mark.parametrize("penalty", [None, "r1", "gp"])
+def test_real_and_fake_images_are_augmented_by_draws_of_their_own_before_the_critic_sees_them(augment, penalty):
+    seen: list[Tensor] = []
+
+    class Looking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = resnet.Critic(SHAPE, 4)
+
+        def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+            seen.append(x.detach())
+            return self.net(x)
+
+    G, _ = networks()
+    rules = Rules(augment=augment, augment_p=1.0, penalty=penalty, augment_target=None)
+    playing = Duel(G, Looking(), rules, latent=4, shape=SHAPE)
+    critic, generator = moves(playing.play)
+    critic.objective(critic.batch)
+    assert seen[0].shape == X.shape
+    assert not torch.equal(seen[0], X)
+    assert {k.split("/")[0] for k in critic.batch if "/" in k} == {"real", "fake"}
+    assert {k.split("/")[0] for k in generator.batch if "/" in k} == {"fake"}
+    for name in (k.removeprefix("real/") for k in critic.batch if k.startswith("real/")):
+        assert len(critic.batch[f"real/{name}"]) == len(X)
+        assert not torch.equal(critic.batch[f"real/{name}"], critic.batch[f"fake/{name}"])
+    # The same draws again, in two parts: the same images.
+    whole = seen[0]
+    seen.clear()
+    for part in (slice(0, 2), slice(2, 6)):
+        critic.objective({k: v[part] for k, v in critic.batch.items()})
+    parts = [s for s in seen if len(s) in (2, 4)]
+    torch.testing.assert_close(torch.cat([parts[0], next(p for p in parts if len(p) == 4)]), whole, rtol=0, atol=1e-5)
+
+
+def combinations() -> list[Any]:
+    """Every loss, penalty and augmentation at least once, in pairs that differ."""
+    augments = itertools.cycle(("ada", None, "diffaugment"))
+    kinds = itertools.cycle((*get_args(Penalty), None))
+    return [(loss, penalty, augment) for loss, penalty, augment in zip(get_args(Loss) * 2, kinds, augments)]  # noqa: B905
+
+
+@pytest.mark.parametrize(("loss", "penalty", "augment"), combinations())
+def test_any_loss_penalty_and_augmentation_give_both_players_a_gradient(loss, penalty, augment):
+    rules = dataclasses.replace(Rules(), loss=loss, penalty=penalty, augment=augment, augment_p=0.5)
+    playing = duel(rules)
+    for move, net in zip(moves(playing.play), (playing.D, playing.G), strict=True):
+        loss_of, told = move.objective(move.batch)
+        gradients = torch.autograd.grad(loss_of, list(net.parameters()), allow_unused=True)
+        assert all(g.isfinite().all() for g in gradients if g is not None)
+        assert sum(g.abs().sum().item() for g in gradients if g is not None) > 0
+        assert all(v.isfinite() for v in told.values())
