@@ -52,7 +52,7 @@ class Row:
 ROWS = (
     Row("grid25", "gan"),
     Row("grid25", "r3gan"),
-    Row("stacked-digits", "r3gan", "--examples 1200000 --gamma-end 1 --ema 50000"),
+    Row("stacked-digits", "r3gan", "--examples 1200000 --ema 50000"),
     Row("digits", "dcgan"),
     Row("digits", "cgan", "--examples 400000"),
     Row("digits", "wgan-gp", "--examples 600000"),

@@ -309,7 +309,10 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path: Path) -> None:
         ({"recipe": "dcgan", "data": "digits", "widht": 3}, "did you mean width?"),
         ({"recipe": "dcgan", "data": "digits", "examples": 0}, "examples must be at least 1"),
         ({"recipe": "dcgan", "data": "digits", "latent": 0}, "latent must be at least 1, got 0"),
-        ({"recipe": "r3gan", "data": "digits", "gamma": -1.0}, "gamma must be a number from 0 up, got -1"),
+        (
+            {"recipe": "r3gan", "data": "digits", "penalty_weight": -1.0},
+            "penalty_weight must be a number from 0 up, got -1",
+        ),
         ({"recipe": "dcgan", "data": "digits", "resolution": 20}, "images of 20×20 do not fit"),
         ({"recipe": "cgan", "data": "stacked-digits"}, "cgan needs labels"),
         ({"recipe": "dcgan", "data": "digits", "ticks": 0}, "ticks must be at least 1"),

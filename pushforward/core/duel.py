@@ -32,7 +32,7 @@ def two_players(
     *,
     lr: float | tuple[float, float],
     betas: tuple[float, float] = (0.9, 0.999),
-    ema: float | None,
+    ema: float | Schedule | None,
     optimizer: Callable[[Iterable[nn.Parameter], float], Optimizer] | None = None,
     lr_schedule: Schedule | None = None,
     betas_schedule: Callable[[int], tuple[float, float]] | None = None,
@@ -40,14 +40,14 @@ def two_players(
     """`critic` (network D) and `generator` (network G), each with a fused Adam of `betas`, or an optimizer of its own.
 
     lr: of both, or (critic's, generator's); lr_schedule: of both, over `lr`; ema: half-life of the generator's average
-    in examples, or None. optimizer: (parameters, rate) -> what moves them, in place of Adam.
+    in examples, a schedule of it, or None. optimizer: (parameters, rate) -> what moves them, in place of Adam.
     """
     if isinstance(lr, tuple) and lr_schedule is not None:
         raise ValueError(f"one schedule can't set two learning rates, got {lr}; give one rate, or no schedule")
     rates = lr if isinstance(lr, tuple) else (lr, lr)
     make = optimizer or (lambda parameters, rate: Adam(parameters, lr=rate, betas=betas, fused=True))
 
-    def player(name: str, net: nn.Module, rate: float, half_life: float | None) -> Player:
+    def player(name: str, net: nn.Module, rate: float, half_life: float | Schedule | None) -> Player:
         nets = nn.ModuleDict({name: net})
         average = None if half_life is None else EMA(nets, half_life)
         return Player(nets, make(nets.parameters(), rate), lr_schedule, betas_schedule, ema=average)
@@ -95,10 +95,15 @@ class Sampler:
     player: Player
     net: str = "G"
 
+    @property
+    def network(self) -> nn.Module:
+        """The network that samples come from; for those who need its gradients, parts or weights."""
+        nets = self.player.ema.nets if self.player.ema else self.player.nets
+        return nets[self.net]
+
     def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z: [B, *latent]; y: [B] labels or None. Returns what the network makes."""
-        nets = self.player.ema.nets if self.player.ema else self.player.nets
-        return _quietly(nets[self.net], z, y)
+        return _quietly(self.network, z, y)
 
 
 @dataclass

@@ -6,21 +6,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pushforward.core.schedule import Schedule
+
 
 class EMA:
     """An averaged copy of `nets`; parameters are averaged, buffers are copied.
 
-    half_life: examples after which a weight's share has halved.
-    ramp: while fewer examples than `half_life / ramp` were seen, the half-life is `ramp × seen`, so that the
+    half_life: examples after which a weight's share has halved, or a schedule of it over examples seen.
+    ramp: (not beside a schedule) while fewer examples than `half_life / ramp` were seen, the half-life is `ramp × seen`, so that the
         initial weights are forgotten early (Karras et al. 2020, arXiv:2006.06676, use 0.05); None for no ramp.
     """
 
-    def __init__(self, nets: nn.ModuleDict, half_life: float, ramp: float | None = 0.05) -> None:
-        if half_life <= 0:
+    def __init__(self, nets: nn.ModuleDict, half_life: float | Schedule, ramp: float | None = 0.05) -> None:
+        if not callable(half_life) and half_life <= 0:
             raise ValueError(f"EMA half-life must be positive, got {half_life}; give it in examples, e.g. 10_000")
         if ramp is not None and ramp <= 0:
             raise ValueError(f"EMA ramp must be positive, got {ramp}; use 0.05, or None for no ramp")
-        self.half_life, self.ramp = half_life, ramp
+        self.half_life, self.ramp = half_life, None if callable(half_life) else ramp
         self.nets = copy.deepcopy(nets).eval().requires_grad_(False)
         self.seen = 0
         self._of: nn.ModuleDict | None = None
@@ -29,7 +31,8 @@ class EMA:
 
     def decay(self, seen: int) -> float:
         """The factor on the old average for an update at `seen`, since the last one."""
-        half_life = self.half_life if self.ramp is None else min(self.half_life, self.ramp * seen)
+        half_life = self.half_life(seen) if callable(self.half_life) else self.half_life
+        half_life = half_life if self.ramp is None else min(half_life, self.ramp * seen)
         return 0.5 ** ((seen - self.seen) / max(half_life, 1e-8))
 
     @torch.no_grad()

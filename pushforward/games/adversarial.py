@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pushforward.core.duel import Judge, Sampler
 from pushforward.core.game import Batch, Clock, Game, Generate, Move, Objective, Player, Stateful
+from pushforward.core.schedule import Schedule
 from pushforward.games.augmentation import Augmenter
 from pushforward.layers.conditioning import Conditioning
 from pushforward.objectives import adversarial, penalties
@@ -35,6 +36,7 @@ BETWEEN = {
     "lp": penalties.lipschitz_penalty,
     "0gp": penalties.zero_centred_between,
 }
+SLOPES = {"r1": ("r1",), "r1+r2": ("r1", "r2")}
 DIFFERENCES = ("wasserstein", "relativistic")  # only differences of logits count, so that a logit's sign says nothing
 
 
@@ -118,7 +120,8 @@ class Duel:
     draws: (clock, n) -> what fakes are made of, besides labels: by default {"z": standard normal [n, latent]}.
     make: the move's batch -> fakes; by default G(z, y). real: real examples -> what the critic should see of them.
     joint: real and fake go through the critic in one pass, for critics in which no layer mixes examples.
-    augment_p: ADA's p as a schedule over examples seen, in place of one that follows the critic.
+    penalty_weight, augment_p: the penalty's weight and ADA's p as schedules over examples seen, in place of the rules'
+    constant weight and of a p that follows the critic.
 
     Every random number travels in a move's batch, so that micro-batches and processes see what one batch would.
     """
@@ -138,7 +141,8 @@ class Duel:
         joint: bool = False,
         critic_terms: Sequence[CriticTerm] = (),
         generator_terms: Sequence[GeneratorTerm] = (),
-        augment_p: Callable[[int], float] | None = None,
+        penalty_weight: Schedule | None = None,
+        augment_p: Schedule | None = None,
     ) -> None:
         self.G, self.D, self.rules, self.losses = G, D, rules, LOSSES[rules.loss]
         self.shape, self.classes, self.joint = shape, classes, joint
@@ -146,6 +150,7 @@ class Duel:
         self.make = make or (lambda batch: G(batch["z"], batch.get("y")))
         self.real = real or (lambda x: x)
         self.critic_terms, self.generator_terms = critic_terms, generator_terms
+        self.penalty_weight = penalty_weight or (lambda seen: rules.penalty_weight)
         self.augmenter = None
         if rules.augment is not None:
             if len(shape) != 3:
@@ -171,10 +176,9 @@ class Duel:
         for step in range(rules.critic_steps):
             batch = next(batches)
             x, y = batch["x"], ({"y": batch["y"]} if self.classes else {})
-            move = clock.round * rules.critic_steps + step
-            weight = None if rules.penalty is None else lazy(rules.penalty_weight, rules.penalty_every, move)
+            weight = self._penalty_now(clock, clock.round * rules.critic_steps + step)
             given = {"x": x, **y, **self.draws(clock, len(x)), **self._chances(clock, len(x), "real", "fake")}
-            if weight is not None and rules.penalty not in ("r1", "r1+r2"):
+            if weight is not None and rules.penalty not in SLOPES:
                 given["eps"] = clock.uniform(len(x))
             if weight is not None and rules.penalty == "dragan":
                 given["noise"] = clock.uniform(len(x), *x.shape[1:])
@@ -187,16 +191,22 @@ class Duel:
         if self.augmenter is not None:
             self.augmenter.after_round(clock)
 
+    def _penalty_now(self, clock: Clock, move: int) -> float | None:
+        """The penalty's weight in the critic's move of this number; None: not taken."""
+        if self.rules.penalty is None:
+            return None
+        return lazy(self.penalty_weight(clock.seen), self.rules.penalty_every, move)
+
     def critic(self, batch: Batch, penalty: float | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's loss, with the penalty of this weight, or None without."""
         x, fake = self.real(batch["x"]), self.make(batch)
-        value: Tensor | None = None
-        if penalty is not None and self.rules.penalty in ("r1", "r1+r2"):
-            real_logits, fake_logits, value = self._with_slopes(x, fake, batch)
+        taken: dict[str, Tensor] = {}  # whose sum is the penalty
+        if penalty is not None and self.rules.penalty in SLOPES:
+            real_logits, fake_logits, taken = self._with_slopes(x, fake, batch)
         else:
             real_logits, fake_logits = self._logits(x, fake, batch)
             if penalty is not None:
-                value = self._penalty(x, fake, batch)
+                taken = {"penalty": self._penalty(x, fake, batch)}
         if self.augmenter is not None:
             differences = self.rules.loss in DIFFERENCES
             self.augmenter.observe(real_logits - fake_logits if differences else real_logits)
@@ -205,10 +215,10 @@ class Duel:
         for term in self.critic_terms:
             told[term.name] = term.value(real_logits, fake_logits)
             loss = loss + term.weight * told[term.name]
-        if penalty is not None and value is not None:
-            told["penalty"] = value
-            loss = loss + penalty * value
-        return loss, told
+        if penalty is not None:
+            # R1 and R2 enter by half of their weight γ.
+            loss = loss + (penalty / 2 if self.rules.penalty in SLOPES else penalty) * sum(taken.values())
+        return loss, told | taken
 
     def generator(
         self, batch: Batch, terms: Sequence[tuple[GeneratorTerm, float]] = ()
@@ -235,16 +245,18 @@ class Duel:
         # Two passes: with BatchNorm in the critic, real and fake batches must be normalised apart.
         return self.D(x, y), self.D(fake, y)
 
-    def _with_slopes(self, x: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits and ½R1, or ½(R1 + R2), from one pass; gradients are with respect to what was not yet augmented."""
-        both = self.rules.penalty == "r1+r2"
+    def _with_slopes(self, x: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Logits and R1 (and R2) from one pass; gradients are with respect to what was not yet augmented."""
+        names = SLOPES[str(self.rules.penalty)]
         with twice_differentiable(x.device):
-            x, fake = x.detach().float().requires_grad_(True), fake.detach().float().requires_grad_(both)
-            real_logits, fake_logits = self._logits(x, fake, batch)
-            total = real_logits.sum() + fake_logits.sum() if both else real_logits.sum()
-            slopes = torch.autograd.grad(total, [x, fake] if both else [x], create_graph=True)
-            value = torch.stack([s.flatten(1).square().sum(1).mean() for s in slopes]).sum() / 2
-        return real_logits, fake_logits, value
+            given = {"r1": x.detach().float(), "r2": fake.detach().float()}
+            for name in names:
+                given[name].requires_grad_(True)
+            real_logits, fake_logits = self._logits(given["r1"], given["r2"], batch)
+            total = real_logits.sum() + fake_logits.sum() if "r2" in names else real_logits.sum()
+            slopes = torch.autograd.grad(total, [given[name] for name in names], create_graph=True)
+            values = [slope.flatten(1).square().sum(1).mean() for slope in slopes]
+        return real_logits, fake_logits, dict(zip(names, values, strict=True))
 
     def _penalty(self, x: Tensor, fake: Tensor, batch: Batch) -> Tensor:
         def D(between: Tensor) -> Tensor:

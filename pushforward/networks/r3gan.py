@@ -10,10 +10,11 @@ from itertools import pairwise
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pushforward.layers.activation import leaky_relu
+from pushforward.layers.filters import Resample
+from pushforward.layers.conditioning import ClassBias, Conditioning, one_hot
 
 Layer = TypeVar("Layer", bound=nn.Conv2d | nn.Linear)
 SLOPE = 0.2
@@ -65,32 +66,6 @@ class Residual(nn.Module):
         return x + self.third(h)
 
 
-class Resample(nn.Module):
-    """Bilinear, ×2 or ÷2: the filter [1, 3, 3, 1] in each direction, zeros outside.
-
-    As one matrix for the rows and the same for the columns: [B, C, H, W] -> M x Mᵀ, fast and differentiable as often
-    as one likes.
-    """
-
-    matrix: Tensor
-
-    def __init__(self, side: int, up: bool) -> None:
-        super().__init__()
-        small = side if up else side // 2
-        matrix = torch.zeros(2 * small, small)
-        for i in range(small):
-            for offset, weight in zip(range(-1, 3), (0.25, 0.75, 0.75, 0.25), strict=True):
-                if 0 <= 2 * i + offset < 2 * small:
-                    matrix[2 * i + offset, i] = weight
-        self.register_buffer("matrix", matrix if up else matrix.T / 2, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        m = self.matrix.to(x.dtype)
-        rows = m @ x.permute(0, 2, 3, 1).flatten(2)  # [B, H', W·C]
-        columns = m @ rows.unflatten(2, (x.shape[3], x.shape[1])).flatten(0, 1)  # [B·H', W', C]
-        return columns.unflatten(0, (len(x), len(m))).permute(0, 3, 1, 2)
-
-
 def _residuals(channels: int, count: int, blocks: int, group: int) -> list[nn.Module]:
     inside = 2 * channels
     groups = next(n for n in range(max(1, inside // group), 0, -1) if inside % n == 0)
@@ -131,25 +106,37 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """Images [B, C, R, R] (and y: [B]) -> logits [B]; with classes, the features' product with the class's embedding.
 
-    widths, blocks, group: as the generator's; widths from the 4×4 map up.
+    widths, blocks, group: as the generator's; widths from the 4×4 map up. conditioning: "concatenation" for a bias of
+    the class's own after the first layer instead.
     """
 
     def __init__(
-        self, channels: int, widths: tuple[int, ...], blocks: int = 2, group: int = 16, classes: int = 0
+        self,
+        channels: int,
+        widths: tuple[int, ...],
+        blocks: int = 2,
+        group: int = 16,
+        classes: int = 0,
+        conditioning: Conditioning = "projection",
     ) -> None:
         super().__init__()
         total, bottom = blocks * len(widths), widths[0]
-        layers: list[nn.Module] = [_scaled(Pointwise(channels, widths[-1]), 1.0)]
+        projected = classes if conditioning == "projection" else 0
+        self.first = _scaled(Pointwise(channels, widths[-1]), 1.0)
+        self.told = ClassBias(widths[-1], classes - projected)
+        if self.told.embed is not None:
+            _scaled(self.told.embed, 1.0)
+        layers: list[nn.Module] = []
         for i, (high, low) in enumerate(pairwise(reversed(widths))):
             down = Resample(2 ** (len(widths) + 1 - i), up=False)
             layers += [*_residuals(high, blocks, total, group), down, *_change(high, low)]
         self.layers = nn.Sequential(*layers, *_residuals(bottom, blocks, total, group))
         self.basis = nn.Parameter(torch.randn(bottom, 4, 4) / 4)
-        self.linear = _scaled(nn.Linear(bottom, bottom if classes else 1, bias=False), 1.0)
-        self.embed = _scaled(nn.Linear(classes, bottom, bias=False), 1 / math.sqrt(bottom)) if classes else None
+        self.linear = _scaled(nn.Linear(bottom, bottom if projected else 1, bias=False), 1.0)
+        self.embed = _scaled(nn.Linear(projected, bottom, bias=False), 1 / math.sqrt(bottom)) if projected else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        features = (self.layers(x) * self.basis).sum((2, 3))
+        features = (self.layers(self.told(self.first(x), y)) * self.basis).sum((2, 3))
         return project(self.linear(features), self.embed, y)
 
 
@@ -185,9 +172,7 @@ def embedded(embed: nn.Linear | None, y: Tensor | None, like: Tensor) -> Tensor:
     """The embedding of the labels y [B], [B, E]; [B, 0] without classes. Raises ValueError when labels are missing."""
     if embed is None:
         return like.new_empty(len(like), 0)
-    if y is None:
-        raise ValueError(f"a network of {embed.in_features} classes needs the labels y [B], got None")
-    return embed(F.one_hot(y, embed.in_features).to(like.dtype))
+    return embed(one_hot(y, embed.in_features, like))
 
 
 def project(features: Tensor, embed: nn.Linear | None, y: Tensor | None) -> Tensor:

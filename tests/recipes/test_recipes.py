@@ -64,8 +64,11 @@ def cases() -> list[Any]:
     for name in recipes.names():
         for preset, config in recipes.load(name).PRESETS.items():
             for where in DATA["points" if preset == "points" else "images"]:
-                # Both kinds, told the class and not, the cheapest way to tell it being any.
-                for told in ("concatenation", None) if hasattr(config, "conditioning") else ("",):
+                # Told the class and not, where both are possible.
+                told_how = getattr(config, "conditioning", None) or (
+                    "projection" if preset == "points" else "concatenation"
+                )
+                for told in (told_how, None) if hasattr(config, "conditioning") else ("",):
                     changes = {} if told == "" else {"conditioning": told}
                     mark = "-conditional" if told else ""
                     if not (name == "cgan" and told is None):
@@ -114,7 +117,12 @@ def test_builds_trains_moves_every_player_samples_and_resumes_bit_for_bit(name, 
     # The singular vectors of a layer with one input or output are always 1.
     still -= {key for key in still if key.endswith(("weight.0.u", "weight.0.v")) and before[key].numel() == 1}
     # Only differences of outputs count for these critics (within the hinge too), so the last bias has no gradient.
-    assert still <= {"critic/D.last.bias", "critic/D.last.linear.bias", "critic/D.layers.6.bias", "critic/D.layers.4.bias"}, still
+    assert still <= {
+        "critic/D.last.bias",
+        "critic/D.last.linear.bias",
+        "critic/D.layers.6.bias",
+        "critic/D.layers.4.bias",
+    }, still
     assert not still or name in ("wgan", "wgan-gp", "sngan", "mmd-gan")
     assert all(v.isfinite().all() for v in after.values())
     logged = first.scalars.flush()
@@ -161,7 +169,7 @@ def test_trains_under_bf16_with_losses_close_to_float32s(name, preset, where, ch
 @pytest.mark.parametrize("name", ["gan", "r3gan", "wgan-gp", "sngan"])
 def test_micro_batches_sum_to_the_whole_batch(name, where):
     # Within the hinge the last bias has no gradient but rounding, which Adam's first step would make a whole one.
-    changes = {"loss": "logistic"} if name == "sngan" else {"conditional": True}
+    changes = {"loss": "logistic"} if name == "sngan" else {"conditioning": "projection"} if name == "r3gan" else {}
     logs = []
     for parts in (1, 3):
         game = build(name, small(name, data(where).spec.kind, critic_steps=1, **changes), where)
@@ -220,7 +228,7 @@ ODD = DataSpec("odd", "images", (1, 28, 28), 10)
     [
         ("cgan", POINTS, {}, "conditional cgan needs labels, and dots has none"),
         ("cgan", GREY, {}, "conditional cgan needs labels, and grey has none"),
-        ("r3gan", GREY, {"conditional": True}, "needs labels, and grey has none"),
+        ("r3gan", GREY, {"conditioning": "projection"}, "needs labels, and grey has none"),
         ("dcgan", POINTS, {}, r"makes images \[C, H, W\], got examples of shape \(2,\)"),
         ("dcgan", ODD, {}, "images of 28×28 do not fit"),
         ("cgan", ODD, {}, "images of 28×28 do not fit"),
