@@ -121,7 +121,7 @@ class Duel:
     make: the move's batch -> fakes; by default G(z, y). real: real examples -> what the critic should see of them.
     joint: real and fake go through the critic in one pass, for critics in which no layer mixes examples.
     penalty_weight, augment_p: the penalty's weight and ADA's p as schedules over examples seen, in place of the rules'
-    constant weight and of a p that follows the critic.
+    constant weight and of a p that follows the critic. names: the players', critic first.
 
     Every random number travels in a move's batch, so that micro-batches and processes see what one batch would.
     """
@@ -143,9 +143,10 @@ class Duel:
         generator_terms: Sequence[GeneratorTerm] = (),
         penalty_weight: Schedule | None = None,
         augment_p: Schedule | None = None,
+        names: tuple[str, str] = ("critic", "generator"),
     ) -> None:
         self.G, self.D, self.rules, self.losses = G, D, rules, LOSSES[rules.loss]
-        self.shape, self.classes, self.joint = shape, classes, joint
+        self.shape, self.classes, self.joint, self.names = shape, classes, joint, names
         self.draws = draws or (lambda clock, n: {"z": clock.normal(n, latent)})
         self.make = make or (lambda batch: G(batch["z"], batch.get("y")))
         self.real = real or (lambda x: x)
@@ -182,12 +183,12 @@ class Duel:
                 given["eps"] = clock.uniform(len(x))
             if weight is not None and rules.penalty == "dragan":
                 given["noise"] = clock.uniform(len(x), *x.shape[1:])
-            yield Move("critic", partial(self.critic, penalty=weight), given)
+            yield Move(self.names[0], partial(self.critic, penalty=weight), given)
         terms = [(t, t.every * t.weight) for t in self.generator_terms if clock.round % t.every == 0]
         seen = ("real", "fake") if self.losses.relative else ("fake",)
         given = {"x": x, **y, **self.draws(clock, len(x)), **self._chances(clock, len(x), *seen)}
         generator: Objective = partial(self.generator, terms=terms)
-        yield Move("generator", generator, given)
+        yield Move(self.names[1], generator, given)
         if self.augmenter is not None:
             self.augmenter.after_round(clock)
 
