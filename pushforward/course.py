@@ -115,8 +115,9 @@ class Course:
         if self.plan.options.measure:
             self.progress.say("measuring samples against the data, and real against real")
             self._record(quick=False)
+        classify = self.evaluator.classify if self.plan.options.measure else None
         exhibits.write_exhibits(
-            self.run_folder, self.engine.game, self.data, self.engine.device, self.plan.options.seed
+            self.run_folder, self.engine.game, self.data, self.engine.device, self.plan.options.seed, classify
         )
         write_report(self.run_folder)
 
@@ -139,6 +140,7 @@ class Course:
 def evaluator_for(plan: Plan, data: Data, device: torch.device) -> Evaluator:
     """What will measure the run. Made first: what keeps a network from being had is said before anything is written."""
     asked = looks(plan.options.evaluate)
+    data = data if plan.data_options.limit is None else plan.reference(progress=False)
     encoders = []
     if asked.features:
         reals = of_data(data, plan.data, Options(progress=False))

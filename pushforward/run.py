@@ -39,6 +39,8 @@ class DataOptions:
     """1 for grey, 3 for colour; None leaves the choice to the data."""
     max_bad: float = 0.01
     """Share of unreadable files above which a folder is refused."""
+    limit: int | None = None
+    """Train on so many of the examples, always the same ones; the run is measured against all of them."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Plan:
     data_options: DataOptions = field(default_factory=DataOptions)
     options: RunOptions = field(default_factory=RunOptions)
     command: str | None = None
+
+    def reference(self, progress: bool = True) -> Data:
+        """All of the data that it names, of which it may train on a part."""
+        options = dataclasses.replace(self.data_options, limit=None)
+        return open_data(self.data, **dataclasses.asdict(options), progress=progress)
 
 
 class RunError(ValueError):
@@ -206,6 +213,10 @@ class Run:
             )
         return data
 
+    def reference(self, progress: bool = True) -> Data:
+        """What it is measured against: the data it was trained on, all of them where it was trained on a part."""
+        return self.data(progress) if self.plan.data_options.limit is None else self.plan.reference(progress)
+
     def checkpoint(self, which: Literal["last", "best"] = "last") -> Path:
         """The newest checkpoint, or the best that was measured. Raises RunError where there is none."""
         path = self.checkpoints.best() if which == "best" else self.checkpoints.last()
@@ -281,7 +292,7 @@ class Run:
         from pushforward.evaluation import Evaluator
 
         if real is None or real == self.plan.data:
-            data = self.data()
+            data = self.reference()
         else:
             data = _opened_as(real, self.spec, max_bad)
             _comparable(str(self.folder), self.spec, real, data.spec)

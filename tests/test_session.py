@@ -20,7 +20,7 @@ from pushforward.core.engine import Engine
 from pushforward.core.runlog import rows
 from pushforward.data.catalogue import open_data
 from pushforward.progress import Progress
-from pushforward.run import Plan, Run, RunError, evaluate_samples, kind_of
+from pushforward.run import Plan, Run, RunError, evaluate_samples, kind_of, measure
 
 SMALL: dict[str, Any] = {
     "examples": 3000, "batch": 100, "width": 8, "ticks": 5, "pictures": 2, "checkpoints": 3, "evaluations": 0,
@@ -378,3 +378,19 @@ def test_training_leaves_the_processes_arithmetic_as_it_was(run: Run) -> None:
     assert run.outcome == "finished"
     assert float(smallest * 1.0) > 0
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_run_on_a_part_of_the_data_is_measured_against_all_of_them_and_resumes_on_its_part(tmp_path: Path) -> None:
+    run = pf.train("dcgan", data="digits", out=tmp_path / "part", **{**SMALL, "limit": 100, "evaluations": 1})
+    assert "--limit 100" in run.config["command"]
+    assert run.data().size == 100
+    assert run.reference().size == 1797
+    (line,) = rows(run.folder / "metrics.jsonl")
+    whole = evaluation.Evaluator(run.reference())
+    part = evaluation.Evaluator(run.data())
+    game, cpu = run.game("last"), torch.device("cpu")
+    values = [measure(game, evaluator, cpu, quick=True)["frechet"].value for evaluator in (whole, part)]
+    assert line["metrics"]["frechet"]["value"] == pytest.approx(values[0], rel=1e-6)
+    assert abs(values[0] - values[1]) > 0.01 * values[0]
+    more = session.resume(run.folder, examples=3500)
+    assert more.data().size == 100

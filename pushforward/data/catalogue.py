@@ -51,7 +51,7 @@ CATALOGUE: dict[str, Entry] = {
     "digits": Entry("1,797 handwritten digits, 8x8, 10 classes", "embedded"),
     "stacked-digits": Entry("three independent digits as colour channels: 1,000 modes", "embedded"),
     "photos": Entry("8,192 crops of two photographs, 64x64 in colour, 2 classes", "embedded"),
-    "glyphs": Entry("letters and digits in many typefaces, 32x32, 36 classes", "glyphs"),
+    "glyphs": Entry("letters and digits in many typefaces, 32x32, 62 classes", "glyphs"),
 }
 
 
@@ -63,11 +63,13 @@ def open_data(
     max_bad: float = 0.01,
     cache: Path | None = None,
     progress: bool = True,
+    limit: int | None = None,
 ) -> "Data":
     """Opens a data set of the catalogue, or a folder, .zip, .npy or .npz of one's own.
 
     Raises ValueError in one line: an unknown name, an option that does not fit, files that cannot be read.
-    A folder named like an entry of the catalogue is opened as `./name`.
+    A folder named like an entry of the catalogue is opened as `./name`. limit: only so many of its examples, chosen at
+    random, always the same ones.
     """
     options = Options(resolution, channels, max_bad, cache, progress)
     if name in CATALOGUE:
@@ -80,4 +82,5 @@ def open_data(
         raise ValueError(
             f"{name!r} is neither a data set nor an existing path{hint} (data sets: {', '.join(CATALOGUE)})"
         )
-    return importlib.import_module(f"pushforward.data.{module}").load(name, options)
+    data = importlib.import_module(f"pushforward.data.{module}").load(name, options)
+    return data if limit is None else importlib.import_module("pushforward.data.source").limited(data, limit)

@@ -229,6 +229,19 @@ class StreamData:
         return self._blocks[key]
 
 
+def limited(data: Data, n: int) -> ArrayData:
+    """`n` examples of a finite data set, chosen at random, always the same ones. Raises ValueError where it has fewer."""
+    if not isinstance(data, ArrayData):
+        raise ValueError(f"{data.spec.name} is a law without end, of which no part can be taken; leave out --limit")
+    if not 1 <= n <= len(data):
+        raise ValueError(f"the limit must be from 1 to the {len(data):,} examples of {data.spec.name}, got {n}")
+    x, y = data.levels(len(data), 0)
+    chosen = np.sort(numpy_generator("limit", len(data)).permutation(len(data))[:n])
+    labels = None if y is None else y.numpy()[chosen]
+    fingerprint = digest(data.fingerprint, f"limit {n}")
+    return ArrayData(data.spec, x.numpy()[chosen], labels, data.labels, fingerprint, data.skipped)
+
+
 def _floats(x: Tensor) -> Tensor:
     """Bytes 0..255 to float32 in [-1, 1], both ends exact; floats as they are."""
     return x.to(torch.float32).div_(127.5).sub_(1) if x.dtype == torch.uint8 else x

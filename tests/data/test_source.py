@@ -159,3 +159,33 @@ def test_an_accelerator_gets_the_same_stream(source: Data, resident: bool, monke
         there = source.batch(0, at, at + 64, torch.device("cuda"))
         assert all(value.is_cuda for value in there.values())
         assert same({name: value.cpu() for name, value in there.items()}, source.batch(0, at, at + 64, CPU))
+
+
+def test_a_part_of_a_data_set_is_distinct_examples_with_their_labels_and_always_the_same() -> None:
+    whole = open_data("digits", progress=False)
+    part, again = (open_data("digits", progress=False, limit=200) for _ in range(2))
+    assert (part.size, part.spec, part.labels) == (200, whole.spec, whole.labels)
+    assert part.fingerprint == again.fingerprint != whole.fingerprint
+    assert part.fingerprint != open_data("digits", progress=False, limit=199).fingerprint
+    x, y = part.levels(200, 0)
+    assert torch.equal(x, again.levels(200, 0)[0])
+    all_x, all_y = whole.levels(1797, 0)
+    assert y is not None
+    assert all_y is not None
+    places = [int((all_x == image).flatten(1).all(1).nonzero()[0, 0]) for image in x]
+    assert len(set(places)) == 200
+    assert torch.equal(all_y[places], y)
+    assert y.bincount().min() >= 8  # drawn from all of it, not its beginning
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "words"),
+    [
+        ("digits", 0, "the limit must be from 1 to the 1,797 examples of digits, got 0"),
+        ("digits", 1798, "got 1798"),
+        ("ring8", 5, "ring8 is a law without end, of which no part can be taken; leave out --limit"),
+    ],
+)
+def test_a_part_that_cannot_be_taken_is_refused(name: str, limit: int, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        open_data(name, progress=False, limit=limit)

@@ -30,6 +30,7 @@ SMALL = {
     "latent": 4,
     "width": 8,
     "blocks": 1,
+    "units": 8,
     "group": 4,
     "depth": 2,
     "examples": 1000,
