@@ -41,11 +41,10 @@ class DiffAugment:
         """
         if draws is None:
             draws = self.draws(GlobalNumbers(x.device), len(x), tuple(x.shape[1:]))
-        with torch.autocast(x.device.type, enabled=False):
-            y = x if x.dtype == torch.float64 else x.float()
-            u = checked(draws, y)
-            for name in self.policy:
-                y = {"color": _color, "translation": _translation, "cutout": _cutout}[name](y, u[name])
+        y = x if x.dtype == torch.float64 else x.float()
+        u = checked(draws, y)
+        for name in self.policy:
+            y = {"color": _color, "translation": _translation, "cutout": _cutout}[name](y, u[name])
         return y.to(x.dtype)
 
 

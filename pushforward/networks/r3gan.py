@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.layers.activation import leaky_relu
-from pushforward.layers.filters import Resample
 from pushforward.layers.conditioning import ClassBias, Conditioning, one_hot
+from pushforward.layers.filters import Resample
 
 Layer = TypeVar("Layer", bound=nn.Conv2d | nn.Linear)
 SLOPE = 0.2

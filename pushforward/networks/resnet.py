@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pushforward.layers.activation import leaky_relu
+from pushforward.layers.conditioning import ConditionalBatchNorm
 from pushforward.networks.stages import doublings
 
 
@@ -38,27 +39,39 @@ def mean_then_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 class UpBlock(nn.Module):
-    """BatchNorm, ReLU, nearest ×2, 3×3, BatchNorm, ReLU, 3×3, plus a 1×1 shortcut. [B, C, H, W] -> [B, C', 2H, 2W]."""
+    """BatchNorm, ReLU, nearest ×2, 3×3, BatchNorm, ReLU, 3×3, plus a 1×1 shortcut. [B, C, H, W] -> [B, C', 2H, 2W].
 
-    def __init__(self, fan_in: int, fan_out: int) -> None:
+    condition: numbers in the vectors c [B, condition] that BatchNorm's scales and shifts are linear in; 0 without.
+    """
+
+    def __init__(self, fan_in: int, fan_out: int, condition: int = 0) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.BatchNorm2d(fan_in), nn.BatchNorm2d(fan_out)
+        self.norm1, self.norm2 = _norm(fan_in, condition), _norm(fan_out, condition)
         self.conv1, self.conv2 = _conv(fan_in, fan_out, 3), _conv(fan_out, fan_out, 3)
         self.shortcut = _conv(fan_in, fan_out, 1, gain=1.0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.interpolate(self.norm1(x).relu(), scale_factor=2.0, mode="nearest"))
-        h = self.conv2(self.norm2(h).relu())
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        told = () if c is None else (c,)
+        h = self.conv1(F.interpolate(self.norm1(x, *told).relu(), scale_factor=2.0, mode="nearest"))
+        h = self.conv2(self.norm2(h, *told).relu())
         return h + F.interpolate(self.shortcut(x), scale_factor=2.0, mode="nearest")
 
 
-class DownBlock(nn.Module):
-    """(ReLU,) 3×3, ReLU, 3×3, mean ÷2, plus a 1×1 shortcut. [B, C, 2H, 2W] -> [B, C', H, W]; no normalisation."""
+def _norm(channels: int, condition: int) -> nn.Module:
+    return ConditionalBatchNorm(channels, condition) if condition else nn.BatchNorm2d(channels)
 
-    def __init__(self, fan_in: int, fan_out: int, first: bool = False) -> None:
+
+class DownBlock(nn.Module):
+    """(ReLU,) 3×3, ReLU, 3×3, mean ÷2, plus a 1×1 shortcut. [B, C, 2H, 2W] -> [B, C', H, W]; no normalisation.
+
+    first: of images, without the ReLU at the start. hidden: channels between the 3×3s; None for C'.
+    """
+
+    def __init__(self, fan_in: int, fan_out: int, first: bool = False, hidden: int | None = None) -> None:
         super().__init__()
         self.first = first
-        self.conv1, self.conv2 = _conv(fan_in, fan_out, 3), _conv(fan_out, fan_out, 3)
+        hidden = hidden or fan_out
+        self.conv1, self.conv2 = _conv(fan_in, hidden, 3), _conv(hidden, fan_out, 3)
         self.shortcut = _conv(fan_in, fan_out, 1, gain=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,14 +81,21 @@ class DownBlock(nn.Module):
 
 
 class FlatBlock(nn.Module):
-    """ReLU, 3×3, ReLU, 3×3, plus the input. [B, C, H, W] -> the same."""
+    """ReLU, 3×3, ReLU, 3×3, plus the input, by a 1×1 where the channels change. [B, C, H, W] -> [B, C', H, W].
 
-    def __init__(self, channels: int) -> None:
+    fan_out: C'; None for C. hidden: channels between the 3×3s; None for C'.
+    """
+
+    def __init__(self, fan_in: int, fan_out: int | None = None, hidden: int | None = None) -> None:
         super().__init__()
-        self.conv1, self.conv2 = _conv(channels, channels, 3), _conv(channels, channels, 3)
+        fan_out = fan_out or fan_in
+        hidden = hidden or fan_out
+        self.conv1, self.conv2 = _conv(fan_in, hidden, 3), _conv(hidden, fan_out, 3)
+        self.shortcut = None if fan_in == fan_out else _conv(fan_in, fan_out, 1, gain=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(rectify(self.conv1(rectify(x))))
+        h = self.conv2(rectify(self.conv1(rectify(x))))
+        return h + (x if self.shortcut is None else self.shortcut(x))
 
 
 def rectify(x: Tensor) -> Tensor:

@@ -164,8 +164,8 @@ def test_nothing_is_read_back_from_the_device(monkeypatch):
 
 def test_logits_of_low_precision_are_counted_exactly():
     controller = Controller(p=0.5)
-    controller.observe(torch.ones(1000).bfloat16())
-    assert controller._signs.tolist() == [1000, 1000]
+    controller.observe(torch.ones(1001).bfloat16())
+    assert controller._signs.tolist() == [1001, 1001]
 
 
 @pytest.mark.parametrize(

@@ -1,49 +1,25 @@
 """Two processes over gloo against one process, and against micro-batches. Both run once, for all tests here."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from games import assert_same
+from torchrun import needs_gloo, run_two
 from worker import train
 
 from pushforward.core.checkpoint import read
 from pushforward.core.distributed import World, any_process, average_, barrier, joined, same_everywhere
 
-pytestmark = pytest.mark.skipif(
-    not dist.is_available() or not dist.is_gloo_available(), reason="this torch has no gloo"
-)
+pytestmark = needs_gloo
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> list[dict]:
     """What each of two processes found."""
     out = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("worker.py")), str(out)],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], "\n".join(errors)
+    run_two(Path(__file__).with_name("worker.py"), str(out))
     return [read(out / f"rank{i}") | json.loads((out / f"rank{i}.json").read_text()) for i in range(2)]
 
 

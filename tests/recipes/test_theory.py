@@ -217,7 +217,7 @@ def test_sngans_critic_on_points_never_slopes_more_than_one():
     assert 0 < slopes.norm(dim=1).max().item() < 1.05
 
 
-@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("loss", ["hinge", "non-saturating"])
 def test_sngan_plays_for_the_hinge_or_the_logistic_loss(loss):
     game = build("sngan", PLANE, loss=loss)
     G, D = nets(game)
