@@ -13,7 +13,11 @@ usage: pushforward COMMAND …
 
   train RECIPE --data D   train a recipe on data into a run folder, measure it, write its report
   resume RUN              continue a run that was stopped or killed
+  compare RECIPE… --data D   train each for the same time, measure, leave one page
   sample RUN              draw samples: a grid, files, or an .npz
+  latent TOOL RUN         paths, arithmetic, projection, truncation, style mixing and directions, in pictures
+  export RUN              its generator in a folder of its own: safetensors, ONNX, torch.export, with a model card
+  push FOLDER REPO        send an exported generator to the Hugging Face hub (pull REPO: fetch one)
   evaluate WHAT [REAL]    measure a run, a folder of images or an .npz against real data
   evaluate A B --against REAL   which of two is nearer to the real data, and how sure that is
   statistics SET          keep the mean and covariance of a set's features in a file, to measure against
@@ -31,7 +35,22 @@ examples:
   pushforward sample runs/dcgan-digits -n 100 --out samples.npz
 """
 
-COMMANDS = ("train", "resume", "sample", "evaluate", "statistics", "judge", "report", "lab", "list")
+COMMANDS = (
+    "train",
+    "resume",
+    "compare",
+    "sample",
+    "latent",
+    "export",
+    "push",
+    "pull",
+    "evaluate",
+    "statistics",
+    "judge",
+    "report",
+    "lab",
+    "list",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}"
         return _fail(f"there is no command {arguments[0]!r}; {hint}", 2)
     try:
-        home = "train" if arguments[0] == "resume" else arguments[0]
+        home = {"resume": "train", "push": "export", "pull": "export"}.get(arguments[0], arguments[0])
         command = importlib.import_module(f"pushforward.commands.{home}")
         return getattr(command, f"do_{arguments[0]}")(arguments[1:])
     except KeyboardInterrupt:

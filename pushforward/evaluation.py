@@ -131,6 +131,19 @@ class Evaluator:
         return self._images(fakes, asked, quick)
 
     @property
+    def classify(self) -> Callable[[Tensor], Tensor] | None:
+        """Images [N, C, H, W] to classes [N], by the classifier that measures; None where no classifier does."""
+        if self.data.spec.kind != "images" or self.encoders or (self.data.spec.classes or 0) < 2:
+            return None
+        if self.data.channel_data is not None:
+            return None
+
+        def classes(x: Tensor) -> Tensor:
+            return self._trained(self.data)(_floats(as_bytes(x.detach().cpu()))).classes
+
+        return classes
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The measurements there will be, save those of classes asked for."""
         if self.data.law is not None:

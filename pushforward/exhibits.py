@@ -13,6 +13,10 @@ from torch import Tensor
 from pushforward import pictures, sampling
 from pushforward.core.game import Game
 from pushforward.data.source import Data
+from pushforward.latent.arithmetic import BY_INPUT, BY_MEAN, Classify, add_differences, blend_classes, in_turn, tried
+from pushforward.latent.classes import NotBlendable
+from pushforward.latent.generators import made
+from pushforward.latent.interpolation import spherical
 
 if TYPE_CHECKING:
     from pushforward.data.toy import Law
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 POINTS, IMAGES = 4000, 64
 QUERIES, NEIGHBOURS, SEARCHED = 8, 5, 20_000
 PATHS, STEPS = 6, 9
+SUMMED = 2_000  # samples that differences of classes are found from
 SURFACE = 120
 CHUNK = 256  # training examples held as floats at once
 
@@ -55,8 +60,13 @@ def draw(x: NDArray[np.uint8] | NDArray[np.float32], data: Data | None) -> Image
     return pictures.scatter(x, real=None if data is None else shown(data.examples(POINTS, seed=0)["x"], data.law))
 
 
-def write_exhibits(folder: Path, game: Game, data: Data, device: torch.device, seed: int) -> None:
-    """`exhibits.npz`: fake and real, nearest training examples, interpolations, and in the plane the critic."""
+def write_exhibits(
+    folder: Path, game: Game, data: Data, device: torch.device, seed: int, classify: Classify | None = None
+) -> None:
+    """`exhibits.npz`: fake and real, nearest training examples, interpolations, arithmetic, in the plane the critic.
+
+    classify: what tells images' classes, without which arithmetic is left to conditional generators.
+    """
     images = data.spec.kind == "images"
     n = IMAGES if images else POINTS
     classes = None if game.classes is None else sampling.classes_in_turn(n, game.classes)
@@ -71,6 +81,7 @@ def write_exhibits(folder: Path, game: Game, data: Data, device: torch.device, s
     if images:
         arrays["query"] = shown(fake[:QUERIES], data.law)
         arrays["neighbours"] = _neighbours(fake[:QUERIES], data)
+        arrays |= _arithmetic(game, device, seed, classify)
     elif data.spec.size == 2 and game.critic is not None:
         arrays |= _surface(game, data, device)
     write_npz(folder / "exhibits.npz", arrays)
@@ -78,18 +89,40 @@ def write_exhibits(folder: Path, game: Game, data: Data, device: torch.device, s
 
 def _interpolations(game: Game, data: Data, device: torch.device, seed: int) -> NDArray[np.uint8] | NDArray[np.float32]:
     """[paths, steps, ...] along great arcs between latents, which keep the norm that normal latents have."""
-    ends = sampling.latents(2 * PATHS, game.latent, seed + 1).flatten(1)
-    a, b = ends[:PATHS], ends[PATHS:]
-    angle = torch.acos(torch.cosine_similarity(a, b).clamp(-1, 1))[:, None, None]
-    t = torch.linspace(0, 1, STEPS)[None, :, None]
-    arc = (torch.sin((1 - t) * angle) * a[:, None] + torch.sin(t * angle) * b[:, None]) / torch.sin(angle)
-    # Ends on one line through the origin, as latents of one number are, have no arc between them.
-    arc = torch.where(torch.sin(angle) > 1e-3, arc, torch.lerp(a[:, None], b[:, None], t))
+    ends = sampling.latents(2 * PATHS, game.latent, seed + 1)
+    arc = spherical(ends[:PATHS], ends[PATHS:], torch.linspace(0, 1, STEPS))
     classes = None
     if game.classes is not None:
         classes = sampling.classes_in_turn(PATHS, game.classes).repeat_interleave(STEPS)
     x = shown(sampling.generate(game, arc.reshape(-1, *game.latent), classes, device), data.law)
     return x.reshape(PATHS, STEPS, *x.shape[1:])
+
+
+def _arithmetic(game: Game, device: torch.device, seed: int, classify: Classify | None) -> dict[str, np.ndarray]:
+    """The difference of two classes added to samples of the first: `arithmetic` [pairs, strengths, H, W, C].
+
+    With `arithmetic_y` [pairs, 2], `arithmetic_strengths`, and the shares then taken for the second class,
+    `arithmetic_reached`, where something tells classes. Nothing where there are no two classes, or no blends of them.
+    """
+    z = sampling.latents(SUMMED if game.classes is None else IMAGES, game.latent, seed + 2).to(device)
+    if game.classes is not None:
+        pairs, strengths = in_turn(range(game.classes)), torch.tensor(BY_INPUT, device=device)
+        try:
+            found = blend_classes(game.sample, z, game.classes, pairs, strengths, classify=classify)
+        except NotBlendable:
+            return {}
+    elif classify is not None:
+        classes, strengths = classify(made(game.sample, z)), torch.tensor(BY_MEAN, device=device)
+        found = add_differences(game.sample, z, classes, in_turn(tried(classes)), strengths, classify=classify)
+    else:
+        return {}
+    if not found:
+        return {}
+    arrays = {"arithmetic": np.stack([pictures.to_uint8(f.images[0]) for f in found])}
+    arrays["arithmetic_y"] = np.array([[f.source, f.target] for f in found])
+    arrays["arithmetic_strengths"] = strengths.cpu().numpy()
+    reached = [f.reached.numpy() for f in found if f.reached is not None]
+    return arrays | ({"arithmetic_reached": np.mean(reached, axis=0)} if reached else {})
 
 
 def _neighbours(query: Tensor, data: Data) -> NDArray[np.uint8] | NDArray[np.float32]:

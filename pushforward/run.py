@@ -248,7 +248,8 @@ class Run:
     ) -> Tensor:
         """`n` samples in the networks' range, [n, ...] on the CPU.
 
-        y: the class of all of them; None takes each class in turn. truncation: see `sampling.latents`.
+        y: the class of all of them; None takes each class in turn. truncation: of styles, where the generator has
+        some, or of latents: see `sampling.truncated`.
         """
         return self.sample_with_classes(n, y=y, seed=seed, truncation=truncation, checkpoint=checkpoint, device=device)[
             0
@@ -272,7 +273,7 @@ class Run:
             raise ValueError(f"this {self.plan.recipe} run is not conditional; leave out the class")
         if y is not None and game.classes is not None and not 0 <= y < game.classes:
             raise ValueError(f"class {y} is not one of 0 to {game.classes - 1}")
-        z = sampling.latents(n, game.latent, seed, truncation)
+        game, z = sampling.truncated(game, n, seed, truncation)
         labels = None if game.classes is None else sampling.classes_in_turn(n, game.classes, y)
         return sampling.generate(game, z, labels, resolve_device(device)), labels
 

@@ -1,5 +1,7 @@
 """Latents and samples, drawn from their own streams, so that looking at a run never changes it."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -11,16 +13,36 @@ def latents(n: int, shape: tuple[int, ...], seed: int, truncation: float | None 
     """Standard normal latents [n, *shape]; the first rows do not depend on n.
 
     truncation: coordinates beyond ±truncation are drawn again, here by inverting the truncated normal's distribution
-    function (the truncation trick: Brock et al. 2019, arXiv:1809.11096, Section 3.1).
+    function (the truncation trick: Brock et al. 2019, arXiv:1809.11096, Section 3.1); 0 makes them all 0.
     """
     generator = torch_generator("latents", seed)
     if truncation is None:
         return torch.stack([torch.randn(shape, generator=generator) for _ in range(n)])
-    if truncation <= 0:
-        raise ValueError(f"truncation must be positive, got {truncation}; values from 0.5 to 2 are common")
+    _checked(truncation)
+    if truncation == 0:
+        return torch.zeros(n, *shape)
     bound = torch.special.ndtr(torch.tensor(truncation, dtype=torch.float64))
     u = torch.stack([torch.rand(shape, generator=generator, dtype=torch.float64) for _ in range(n)])
     return torch.special.ndtri(1 - bound + u * (2 * bound - 1)).float()
+
+
+def truncated(game: Game, n: int, seed: int, truncation: float | None = None) -> tuple[Game, Tensor]:
+    """The game as it samples under a truncation, and latents [n, *latent] for it.
+
+    Styles are pulled towards their mean, where the game has some (`Game.truncated`); latents are truncated otherwise.
+    """
+    if truncation is None or game.truncated is None:
+        return game, latents(n, game.latent, seed, truncation)
+    return replace(game, sample=game.truncated(_checked(truncation))), latents(n, game.latent, seed)
+
+
+def _checked(truncation: float) -> float:
+    if truncation < 0:
+        raise ValueError(
+            f"truncation must not be negative, got {truncation}; 0 gives one image a class, values from 0.5 to 2 are "
+            "common for latents, and from 0.5 to 1 for styles"
+        )
+    return truncation
 
 
 def classes_in_turn(n: int, classes: int, only: int | None = None) -> Tensor:

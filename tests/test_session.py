@@ -81,8 +81,8 @@ def test_truncated_latents_stay_within_the_bound_and_keep_the_shape_of_the_law()
     phi = torch.exp(-t * t / 2) / (2 * torch.pi) ** 0.5
     expected = (1 - 2 * t * phi / (2 * torch.special.ndtr(t) - 1)).sqrt()
     assert float(z.std()) == pytest.approx(float(expected), rel=0.02)
-    with pytest.raises(ValueError, match="truncation must be positive"):
-        sampling.latents(2, (4,), seed=0, truncation=0.0)
+    with pytest.raises(ValueError, match="truncation must not be negative"):
+        sampling.latents(2, (4,), seed=0, truncation=-0.5)
 
 
 def test_a_run_stopped_twice_on_its_way_equals_one_that_was_not(run: Run, tmp_path: Path) -> None:

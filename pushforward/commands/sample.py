@@ -28,7 +28,8 @@ class Sample:
     seed: int = 0
     """Seed of the latents."""
     truncation: float | None = None
-    """Coordinates of latents beyond this are drawn again: less variety, more quality."""
+    """Less variety, more quality: styles are pulled this close to their mean (1: as they are), or, without styles,
+    coordinates of latents beyond this are drawn again; 0 gives one image a class."""
     checkpoint: Literal["last", "best"] = "last"
     """Which checkpoint."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

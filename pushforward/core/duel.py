@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,8 @@ class Sampler:
 
     player: Player
     net: str = "G"
+    psi: float | None = None
+    """Truncation, for networks with styles, which take it third; None hands over none."""
 
     @property
     def network(self) -> nn.Module:
@@ -103,7 +105,7 @@ class Sampler:
 
     def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z: [B, *latent]; y: [B] labels or None. Returns what the network makes."""
-        return _quietly(self.network, z, y)
+        return _quietly(self.network, z, y, *([] if self.psi is None else [self.psi]))
 
 
 @dataclass
@@ -118,12 +120,12 @@ class Judge:
         return _quietly(self.player.nets[self.net], x, y)
 
 
-def _quietly(net: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+def _quietly(net: nn.Module, *given: Any) -> Tensor:
     modes = {module: module.training for module in net.modules()}
     net.eval()
     try:
         with torch.no_grad():
-            return net(x, y)
+            return net(*given)
     finally:
         for module, training in modes.items():
             module.training = training

@@ -133,6 +133,8 @@ class Game:
     """(x [B, ...], y [B] or None) -> logits [B], high for real; for those who look, not for training."""
     state: dict[str, Stateful] = field(default_factory=dict)
     """Whatever else must survive a restart: image pools, frozen references, running means."""
+    truncated: Callable[[float], Generate] | None = None
+    """ψ from 0 -> a sampler whose styles are pulled towards their mean; None where truncation is of the latents."""
 
     def __post_init__(self) -> None:
         owner: dict[int, str] = {}

@@ -106,6 +106,7 @@ _PARTS = (
     training,
     sections.neighbours,
     sections.interpolations,
+    sections.arithmetic,
     sections.surface,
     settings,
 )

@@ -124,6 +124,37 @@ def interpolations(run: Run) -> Section:
     return Section("interpolations", title, body)
 
 
+def arithmetic(run: Run) -> Section | None:
+    """The difference of two classes added to samples of the first; none where the run has no such exhibit."""
+    names = ("arithmetic", "arithmetic_y", "arithmetic_strengths")
+    images, pairs, strengths = (run.exhibits.get(name) for name in names)
+    if images is None or pairs is None or strengths is None:
+        return None
+    title = "Arithmetic on classes"
+    flat = tiles.as_images(images.reshape(-1, *images.shape[2:])) if images.ndim == 5 else None
+    if flat is None or pairs.shape != (len(images), 2) or strengths.shape != images.shape[1:2]:
+        return Section("arithmetic", title, nothing("No arithmetic: " + _NO_EXHIBITS))
+    steps = len(strengths)
+    rows = max(1, tiles.affordable(flat) // steps)
+    known = labels_of(run, pairs.flatten(), pairs.size) or [str(k) for k in pairs.flatten()]
+    labels = [
+        f"{a} + {s:g} ({b} − {a})" if s else a
+        for a, b in zip(known[::2], known[1::2], strict=True)
+        for s in strengths.tolist()
+    ]
+    if "fake_y" in run.exhibits:
+        what = "one latent; to the generator's input for its class, the difference to another class's is added"
+    else:
+        what = "a sample of one class; to its latent, the difference to another class's mean latent is added"
+    told, reached = "", run.exhibits.get("arithmetic_reached")
+    if reached is not None and reached.shape == strengths.shape:
+        shares = ", ".join(f"{100 * share:.0f} %" for share in reached.tolist())
+        told = f" Column by column, a classifier takes {shares} of such samples for the second class."
+    alt = f"{count(min(rows, len(images)), 'row')} of {steps} images, each from one class towards another"
+    shown = tiles.tiles(flat[: rows * steps], alt, steps, labels[: rows * steps])
+    return Section("arithmetic", title, f"<p>Each row is {escape(what)}.{escape(told)}</p>{shown}")
+
+
 def surface(run: Run) -> Section | None:
     """What the critic thinks of every place in the plane; none for data that are not points, or without a critic."""
     logits = run.exhibits.get("surface")

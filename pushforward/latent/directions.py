@@ -1,0 +1,155 @@
+"""Directions that nobody labelled: from the weights of the layers that read the code, or from what they put out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from pushforward.core.game import Generate
+from pushforward.latent.generators import BATCH, made, over_paths, root_mean_square
+
+PROBED = 8  # rows that must agree for a layer's input to be the code
+
+
+@dataclass(frozen=True)
+class Directions:
+    """vectors: orthonormal or unit rows [n, Z], the strongest first. values: [n], what they are ordered by.
+
+    spread: standard deviation of codes along each, [n]: the unit of strengths.
+    """
+
+    vectors: Tensor
+    values: Tensor
+    spread: Tensor
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A linear layer that is given the code: the part A [out, Z] of its weights, and what it put out [B, ...]."""
+
+    weight: Tensor
+    output: Tensor
+
+
+def readers(run: Callable[[], Any], code: Tensor) -> list[Reader]:
+    """The linear layers that read numbers of `code` while `run` runs, in their order.
+
+    code: [B, Z], B of 2 or more, or styles [B, L, Z]; a layer may read some of the numbers, beside others, and after
+    pixel normalisation. Found by comparing what goes into layers with the code, so that no layer need have a name.
+    """
+    candidates = [*code.unbind(1)] if code.dim() == 3 else [code, F.normalize(code, dim=1) * code.shape[1] ** 0.5]
+    with torch.no_grad(), _Watch(candidates) as watch:
+        run()
+    return watch.found
+
+
+def first_outputs(generate: Generate, codes: Tensor, y: Tensor | None = None, batch: int = BATCH) -> Tensor:
+    """What the first layer that reads codes [N, Z] puts out, [N, F]. Raises ValueError where there is none."""
+    parts = []
+    for i in range(0, len(codes), batch):
+        part, labels = codes[i : i + batch], None if y is None else y[i : i + batch]
+        found = readers(partial(generate, part, labels), part)
+        if not found:
+            raise ValueError("no linear layer reads the code, so that there is no first layer's output to analyse")
+        parts.append(found[0].output.flatten(1))
+    return torch.cat(parts)
+
+
+class _Watch(TorchFunctionMode):
+    def __init__(self, candidates: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.candidates, self.found = candidates, list[Reader]()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is F.linear:
+            self._look(args[0], args[1], out)
+        elif func is F.conv_transpose2d and args[0].shape[2:] == (1, 1):  # DCGAN's first, as it is often written
+            self._look(args[0].flatten(1), args[1].flatten(2).permute(1, 2, 0).flatten(0, 1), out)
+        return out
+
+    def _look(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
+        """x: [B, F], weight: [out, F]."""
+        for code in self.candidates:
+            if x.dim() != 2 or len(x) != len(code):
+                continue
+            some, own = x[:PROBED].T[:, None], code[:PROBED].T[None]
+            same = torch.isclose(some, own.to(some), rtol=1e-4, atol=1e-5).all(2)  # [F, Z]
+            if same.any():
+                self.found.append(Reader((weight.float() @ same.float()).cpu(), out.detach().float().cpu()))
+                return
+
+
+def sefa(weights: Sequence[Tensor], n: int, codes: Tensor | None = None) -> Directions:
+    """Eigenvectors of AᵀA with the largest eigenvalues, A: the weights [out, Z] below each other, each row of length 1.
+
+    codes: [N, Z], for the spread; normal ones when None. Shen & Zhou 2021, arXiv:2007.06600, Eq. 4–6; rows have length
+    1 in the authors' code. Raises ValueError without weights, or for more than Z directions.
+    """
+    if not weights:
+        raise ValueError("no linear layer reads the code, and SeFa needs one; use GANSpace on the images, or labels")
+    A = F.normalize(torch.cat([*weights]).double(), dim=1)
+    _enough(n, A.shape[1])
+    values, vectors = torch.linalg.eigh(A.T @ A)  # ascending
+    return _directions(vectors.flip(1).T[:n], values.flip(0)[:n], codes)
+
+
+def ganspace(features: Tensor, codes: Tensor, n: int) -> Directions:
+    """Principal axes of the features [N, F], as the directions in which codes [N, Z] move with them, by least squares.
+
+    values: the share of the features' variance along each axis. Of codes that are features themselves (styles w), the
+    axes are the directions. Härkönen et al. 2020, arXiv:2004.02546, Section 2.2–2.3.
+    Raises ValueError for more than Z directions, or fewer codes than numbers in a code.
+    """
+    _enough(n, min(codes.shape[1], features.shape[1]))
+    if len(codes) <= codes.shape[1]:
+        raise ValueError(f"GANSpace needs more codes than the {codes.shape[1]} numbers of a code, got {len(codes)}")
+    x = features.double() - features.double().mean(0)
+    z = codes.double() - codes.double().mean(0)
+    values, axes = torch.linalg.eigh(x.T @ x / len(x))
+    axes, kept = axes.flip(1)[:, :n], values.flip(0)[:n].clamp_min(0)
+    # Coordinates along principal axes are uncorrelated, so that least squares is one covariance for each.
+    vectors = F.normalize((x @ axes).T @ z, dim=1)
+    return _directions(vectors, kept / values.sum().clamp_min(1e-300), codes)
+
+
+def traverse(generate: Generate, code: Tensor, found: Directions, strengths: Tensor, y: Tensor | None = None) -> Tensor:
+    """Images [n, S, C, H, W]: the code [Z] or [L, Z] moved along each direction by strengths [S] of its spread."""
+    steps = (found.vectors * found.spread[:, None]).to(code)  # [n, Z]
+    moves = steps.view(len(steps), 1, *[1] * (code.dim() - 1), -1) * strengths.to(code).view(-1, *[1] * code.dim())
+    labels = None if y is None else y.expand(len(steps))
+    return over_paths(generate, code + moves, labels)
+
+
+def effects(generate: Generate, codes: Tensor, found: Directions, y: Tensor | None = None) -> Tensor:
+    """Root mean square change of images of codes [N, ...] by one spread along each direction, mean over codes: [n]."""
+    still = made(generate, codes, y)
+    steps = (found.vectors * found.spread[:, None]).to(codes)
+    changed = [root_mean_square(made(generate, codes + step, y) - still).mean() for step in steps]
+    return torch.stack(changed)
+
+
+def at_random(like: Directions, n: int, codes: Tensor, generator: torch.Generator) -> Directions:
+    """Directions drawn uniformly, to compare others with."""
+    vectors = F.normalize(torch.randn(n, like.vectors.shape[1], generator=generator, dtype=torch.float64), dim=1)
+    return _directions(vectors, torch.zeros(n), codes)
+
+
+def _directions(vectors: Tensor, values: Tensor, codes: Tensor | None) -> Directions:
+    """The sign of a direction is free: its largest number is made positive, so that it is the same everywhere."""
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    vectors = vectors * largest.sign()
+    spread = torch.ones(len(vectors)) if codes is None else (codes.double().cpu() @ vectors.T).std(0)
+    return Directions(vectors.float(), values.float(), spread.float())
+
+
+def _enough(n: int, most: int) -> None:
+    if not 1 <= n <= most:
+        raise ValueError(f"there are 1 to {most} directions to be had here, got {n}; ask for fewer")
