@@ -26,9 +26,11 @@ MAY_IMPORT = {
     "recipes": {"augment", "core", "data", "games", "layers", "networks", "objectives", "shelf"},
     "export": {"core", "run", "recipes", "sampling"},
     "report": {"pictures"},
+    "latent": {"core", "data", "encoders", "exhibits", "metrics", "pictures", "run", "sampling", "spaces"},
     "lab": {"core", "data", "estimation", "layers", "metrics", "networks", "objectives", "report", "shelf"},
     "doctor": {"pictures"},
     "judge": {"metrics", "report"},
+    "compare": {"__version__", "cli", "core", "course", "data", "metrics", "pictures", "recipes", "report", "run"},
     "commands": {*EVERYTHING, "__version__"},
 }
 LEAVES = {"pictures", "shelf"}

@@ -124,8 +124,8 @@ def orthogonal(weight: Tensor) -> Tensor:
     Brock et al. 2017, arXiv:1609.07093, in the form of Brock et al. 2019, arXiv:1809.11096, Eq. 2 (the first has
     absolute values in place of squares).
     """
-    gram = _gram(weight)
-    return (gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).square().sum()
+    norms = _rows(weight).square().sum(1)
+    return off_diagonal(weight) + (norms - 1).square().sum()
 
 
 def off_diagonal(weight: Tensor) -> Tensor:
@@ -133,8 +133,13 @@ def off_diagonal(weight: Tensor) -> Tensor:
 
     Brock et al. 2019, arXiv:1809.11096 (BigGAN), Eq. 3; the authors' PyTorch code adds half of its gradient.
     """
-    gram = _gram(weight)
-    return (gram - gram.diagonal().diag()).square().sum()
+    rows = _rows(weight)
+    with torch.autocast(weight.device.type, enabled=False):
+        if len(rows) <= rows.shape[1]:
+            gram = rows @ rows.mT
+            return (gram - gram.diagonal().diag()).square().sum()
+        # Of more filters than numbers in one: ‖W Wᵀ‖ = ‖Wᵀ W‖, which is the smaller matrix.
+        return (rows.mT @ rows).square().sum() - rows.square().sum(1).square().sum()
 
 
 def weight_clipping(limit: float = 0.01) -> Callable[[nn.Module], None]:
@@ -154,10 +159,8 @@ def weight_clipping(limit: float = 0.01) -> Callable[[nn.Module], None]:
     return project
 
 
-def _gram(weight: Tensor) -> Tensor:
-    with torch.autocast(weight.device.type, enabled=False):
-        rows = _precise(weight).flatten(1)
-        return rows @ rows.mT
+def _rows(weight: Tensor) -> Tensor:
+    return _precise(weight).flatten(1)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ SMALL = {
     "width": 8,
     "blocks": 1,
     "units": 8,
+    "phase": 5,
     "group": 4,
     "depth": 2,
     "examples": 1000,

@@ -75,7 +75,8 @@ def test_builds_trains_moves_every_player_samples_and_resumes_bit_for_bit(name, 
     after = tensors(game)
     steps = getattr(config, "critic_steps", 1)
     assert first.clock.seen == 3 * steps * BATCH
-    still = {key for key in before if torch.equal(before[key], after[key])}
+    # A network's growth is a function of the examples seen, and has just begun.
+    still = {k for k in before if torch.equal(before[k], after[k]) and not k.endswith("growth._extra_state")}
     # The singular vectors of a layer with one input or output are always 1.
     still -= {key for key in still if key.endswith(("weight.0.u", "weight.0.v")) and before[key].numel() == 1}
     # Only differences of outputs count for these critics (within the hinge too), so the last bias has no gradient.
@@ -118,9 +119,11 @@ def test_builds_trains_moves_every_player_samples_and_resumes_bit_for_bit(name, 
 
 @EVERYWHERE
 def test_trains_under_bf16_with_losses_close_to_float32s(name, preset, where, changes):
+    # Adam's first steps go by a gradient's sign alone, which rounding decides where it is nearly 0.
+    still = {"lr": 1e-9, "lr_end": 1e-9, "critic_lr": 1e-9}
     logs = []
     for bf16 in (False, True):
-        game = build(name, small(name, preset, **changes), where)
+        game = build(name, small(name, preset, **changes, **still), where)
         logs.append(play(engine(game, where, bf16=bf16), 1).scalars.flush())
     assert logs[0].keys() == logs[1].keys()
     for term, value in logs[0].items():

@@ -1,0 +1,171 @@
+"""Trains recipes side by side and leaves one page."""
+
+import dataclasses
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from pushforward.commands._words import parse
+
+if TYPE_CHECKING:
+    from pushforward.compare.plan import Comparison, Entry
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train each recipe with each seed for the same time on the same machine, measure, and leave one page.
+
+    A recipe may come with options of its own, in quotes, as `pushforward train` takes them:
+    pushforward compare sngan "sngan --loss wasserstein --penalty gp" --data digits
+    The same command again, or --out alone, goes on where a comparison was stopped.
+    """
+
+    recipes: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RECIPE…")] = ()
+    """Recipes by name or path; in quotes, with options."""
+    data: str | None = None
+    """A data set's name (see `pushforward list`), or a folder, .zip, .npy or .npz."""
+    budget: str | None = None
+    """Training time of each run, e.g. 30s, 10m or 2h; 10m by default."""
+    examples: int | None = None
+    """Examples that each run sees, in place of a budget of time."""
+    seeds: int = 3
+    """Runs of each recipe, with seeds 0, 1, …"""
+    out: Path | None = None
+    """The comparison's folder; runs/compare-DATA by default."""
+    jobs: int = 1
+    """Runs at once, each with its share of the processors."""
+    evaluations: int = 8
+    """Points of each curve."""
+    features: str | None = None
+    """What images are measured by, e.g. inception; by default what suits the data."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train."""
+    resolution: int | None = None
+    """Height and width of the images."""
+    channels: int | None = None
+    """1 for grey, 3 for colour; None leaves the choice to the data."""
+    max_bad: float = 0.01
+    """Share of unreadable files above which a folder is refused."""
+
+
+def do_compare(arguments: list[str]) -> int:
+    asked = parse(Compare, arguments, "pushforward compare")
+    from pushforward.compare.lock import alone
+    from pushforward.compare.plan import keep_plan, machine, read_plan
+    from pushforward.compare.runs import carry_out
+    from pushforward.compare.watch import Watch
+
+    if not asked.recipes:
+        if asked.out is None or (comparison := read_plan(asked.out)) is None:
+            raise ValueError(
+                "compare needs recipes, e.g. `pushforward compare dcgan r3gan --data digits --budget 10m`, or the "
+                "--out of a comparison to go on with"
+            )
+        if others := [f.name for f in dataclasses.fields(asked) if _given(asked, f) and f.name != "out"]:
+            raise ValueError(f"--out alone goes on with a comparison as planned, got --{others[0]} too; leave it out")
+        folder = asked.out
+        comparison = dataclasses.replace(comparison, machine=machine(comparison.device, comparison.jobs))
+    else:
+        comparison, folder = _comparison(asked, arguments)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    comparison = keep_plan(comparison, folder)
+    with alone(folder):
+        with Watch() as watch:
+            watch.say(_announced(comparison))
+            done = carry_out(comparison, folder, watch)
+        return _tell(comparison, folder, done)
+
+
+def _given(asked: Compare, option: dataclasses.Field[Any]) -> bool:
+    return getattr(asked, option.name) != option.default
+
+
+def _comparison(asked: Compare, arguments: list[str]) -> "tuple[Comparison, Path]":
+    """What was asked, checked as far as can be without training, and its folder."""
+    from pushforward.compare.plan import Comparison, machine, parse_budget
+    from pushforward.data.catalogue import CATALOGUE, open_data
+    from pushforward.run import DataOptions
+
+    if asked.data is None:
+        raise ValueError("compare needs --data, e.g. --data digits")
+    if asked.budget is not None and asked.examples is not None:
+        raise ValueError("a run ends by its --budget or by its --examples, got both; leave one out")
+    seconds = None if asked.examples is not None else parse_budget(asked.budget or "10m")
+    options = DataOptions(asked.resolution, asked.channels, asked.max_bad)
+    entries = tuple(_entry(words, asked.data) for words in asked.recipes)
+    data = open_data(asked.data, **dataclasses.asdict(options))
+    comparison = Comparison(
+        entries,
+        asked.data,
+        data.fingerprint,
+        machine(asked.device, max(asked.jobs, 1)),
+        seconds,
+        asked.examples,
+        asked.seeds,
+        asked.jobs,
+        asked.evaluations,
+        asked.features,
+        asked.device,
+        options,
+        shlex.join(["pushforward", "compare", *arguments]),
+    )
+    name = asked.data if asked.data in CATALOGUE else Path(asked.data).expanduser().resolve().stem
+    return comparison, asked.out or Path("runs") / f"compare-{name}"
+
+
+def _entry(text: str, data: str) -> "Entry":
+    """A recipe with the options that stand behind it, read as `pushforward train` reads them."""
+    from pushforward import recipes, run
+    from pushforward.commands.train import _early
+    from pushforward.compare.plan import Entry
+
+    recipe, *words = shlex.split(text)
+    module = recipes.load(recipe)
+    config = run.preset(module, _early(words, "--preset"), run.kind_of(data), recipe)
+    wanted = dataclasses.make_dataclass(
+        "Options",
+        [
+            ("preset", str | None, field(default=None)),
+            ("accumulate", int, field(default=1)),
+            ("bf16", bool, field(default=False)),
+            ("recipe", OmitArgPrefixes[type(config)], field(default=config)),
+        ],
+        frozen=True,
+    )
+    asked: Any = parse(wanted, words, f"pushforward train {recipe}")
+    if asked.recipe.examples != config.examples:
+        raise ValueError(f"the comparison decides how much {recipe} sees, got --examples in {text!r}; give it outside")
+    return Entry(recipe, tuple(words), dataclasses.asdict(asked.recipe), asked.accumulate, asked.bf16)
+
+
+def _announced(comparison: "Comparison") -> str:
+    """How much is to come."""
+    runs = len(comparison.entries) * comparison.seeds
+    if comparison.seconds is None:
+        return f"{runs} runs of {comparison.examples:,} examples, {comparison.jobs} at once"
+    minutes = -(-runs // comparison.jobs) * comparison.seconds / 60
+    each = f"{comparison.seconds:g} s of training"
+    return f"{runs} runs of {each}, {comparison.jobs} at once: {minutes:.3g} min, and what measuring takes"
+
+
+def _tell(comparison: "Comparison", folder: Path, done: bool) -> int:
+    """Writes what the comparison leaves, and says where it is: the table on standard output, the rest beside it."""
+    from pushforward.compare.record import write_record
+    from pushforward.compare.results import markdown
+
+    results = write_record(comparison, folder)
+    if not done:
+        print(f"stopped; continue with: pushforward compare --out {shlex.quote(str(folder))}", file=sys.stderr)
+        return 130
+    print(markdown(results), end="")
+    for name in ("report.html", "compare.json", "table.md", "samples.png"):
+        if (folder / name).exists():
+            print(f"{name.split('.')[0]:10s}{folder / name}", file=sys.stderr)
+    if not any(row.finished for row in results.rows):
+        raise ArithmeticError(f"no run finished; the first reason: {results.rows[0].reason}")
+    return 0

@@ -1,0 +1,1 @@
+"""Recipes side by side: each trained with each seed for the same time or examples, measured, and put on one page."""

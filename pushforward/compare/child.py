@@ -1,0 +1,73 @@
+"""A process of a comparison: `python -m pushforward.compare.child run FOLDER [WORD …]`, or `probe FOLDER INDEX`.
+
+It holds the reading end of a pipe as its standard input. When the other end closes, because whoever holds it was
+killed, it asks itself to stop, as Ctrl-C would: a run then saves a checkpoint, and no orphan takes time from others.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str]) -> int:
+    """Does one thing; returns the exit status of `pushforward`."""
+    what, folder, *words = argv
+    return run(Path(folder), words) if what == "run" else look(Path(folder), int(words[0]))
+
+
+def run(folder: Path, words: Sequence[str]) -> int:
+    """Carries out `pushforward WORD …`, where there are words; then measures the run's checkpoints."""
+    from pushforward.cli import main as pushforward
+    from pushforward.compare.lock import wait_for
+
+    # One that an earlier comparison left behind may still be saving its checkpoint.
+    wait_for(folder, seconds=60)
+    status = pushforward(words) if words else 0
+    if status == 0:
+        from pushforward.compare.curve import measure_along
+
+        measure_along(folder)
+    return status
+
+
+def look(folder: Path, index: int) -> int:
+    """Probes one entry of the comparison in the folder."""
+    import dataclasses
+
+    import torch
+
+    from pushforward.compare.plan import read_plan
+    from pushforward.compare.speed import probe, write_probe
+    from pushforward.data.catalogue import open_data
+    from pushforward.run import resolve_device
+
+    comparison = read_plan(folder)
+    assert comparison is not None
+    entry = comparison.entries[index]
+    # As a run has it: with denormal numbers, times would be others.
+    torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("high")
+    data = open_data(comparison.data, **dataclasses.asdict(comparison.data_options), progress=False)
+    device = resolve_device(comparison.device)
+    found = probe(entry, data, device, seconds=comparison.seconds, examples=comparison.examples)
+    write_probe(found, folder / "probes" / f"{entry.slug}.json")
+    return 0
+
+
+def stop_with_parent() -> None:
+    """Has this process ask itself to stop when its standard input ends."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    stop_with_parent()
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,190 @@
+"""What a comparison is asked to do: recipes with options, data, seeds, and how long or how much each run may train."""
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushforward.core.checkpoint import write_text
+from pushforward.run import DataOptions, resolve_device
+
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+PICTURES = 8
+"""Sample grids along each run."""
+SPARE = 8
+"""Checkpoints that stay beside those that are measured: the first, and one of each interruption."""
+
+
+class CompareError(ValueError):
+    """A comparison can't go on as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: a recipe, by name or path, with `words` for `pushforward train`, and the configuration they make."""
+
+    recipe: str
+    words: tuple[str, ...]
+    config: dict[str, Any]
+    accumulate: int = 1
+    bf16: bool = False
+
+    @property
+    def label(self) -> str:
+        """`sngan --loss wasserstein`; of a recipe by path, its file's name."""
+        return shlex.join([Path(self.recipe).stem if self.recipe.endswith(".py") else self.recipe, *self.words])
+
+    @property
+    def slug(self) -> str:
+        """The label as the name of a folder."""
+        return re.sub(r"[^a-z0-9.]+", "-", self.label.lower()).strip("-.")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the runs have. device: the name of the processor or of the accelerator; threads: of each run."""
+
+    device: str
+    cores: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that decides it, as `plan.json` keeps it. Of seconds and examples, one is given; fingerprint: of the data.
+
+    command: what asked for it, for the page.
+    """
+
+    entries: tuple[Entry, ...]
+    data: str
+    fingerprint: str
+    machine: Machine
+    seconds: float | None
+    examples: int | None
+    seeds: int = 3
+    jobs: int = 1
+    evaluations: int = 8
+    features: str | None = None
+    device: str = "auto"
+    data_options: DataOptions = field(default_factory=DataOptions)
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "jobs", "evaluations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.examples is not None and self.examples < 1:
+            raise ValueError(f"examples must be at least 1, got {self.examples}")
+        slugs = [entry.slug for entry in self.entries]
+        twice = [e.label for e in self.entries if slugs.count(e.slug) > 1]
+        if twice:
+            raise ValueError(f"{twice[-1]} is there twice; leave one out, or give them options that differ")
+
+    def words(self, entry: Entry, seed: int, examples: int, minutes: float | None, folder: Path) -> list[str]:
+        """The command of one run, after `pushforward`; evaluations come after it, so that training pays for none."""
+        words = ["train", entry.recipe, *entry.words, "--data", self.data, "--out", str(folder)]
+        words += ["--seed", str(seed), "--examples", str(examples), "--device", self.device]
+        words += [] if minutes is None else ["--minutes", f"{minutes:.4g}"]
+        words += ["--evaluations", "0", "--pictures", str(PICTURES), "--checkpoints", str(self.evaluations)]
+        words += ["--keep", str(self.evaluations + SPARE)]
+        words += [] if self.features is None else ["--evaluate", f"features={self.features}"]
+        default = DataOptions()
+        for name, value in dataclasses.asdict(self.data_options).items():
+            if value != getattr(default, name):
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return words
+
+
+def parse_budget(text: str) -> float:
+    """Seconds in `30s`, `10m`, `1.5h`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if found is None or float(found[1]) <= 0:
+        raise ValueError(f"a budget is a number with s, m or h, got {text!r}; e.g. 30s, 10m or 2h")
+    return float(found[1]) * SECONDS[found[2]]
+
+
+def machine(device: str, jobs: int) -> Machine:
+    """This one, for so many runs at once on the device of that name."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(int(os.environ.get("OMP_NUM_THREADS", "0")) or cores // jobs, 1)
+    where = resolve_device(device)
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{_processor()} ({where.type})"
+    return Machine(name, cores, threads)
+
+
+def _processor() -> str:
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def read_plan(folder: Path) -> Comparison | None:
+    """The comparison that a folder holds; None for a folder that holds none."""
+    path = folder / "plan.json"
+    if not path.exists():
+        return None
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        entries = tuple(Entry(**{**entry, "words": tuple(entry["words"])}) for entry in raw.pop("entries"))
+        options, machine = DataOptions(**raw.pop("data_options")), Machine(**raw.pop("machine"))
+        return Comparison(entries=entries, data_options=options, machine=machine, **raw)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CompareError(
+            f"{path} does not hold what this version of pushforward writes there ({type(error).__name__}: {error}); "
+            "use the version that made it, or choose another --out"
+        ) from error
+
+
+def keep_plan(comparison: Comparison, folder: Path) -> Comparison:
+    """Writes `plan.json`, or finds the same one there, which it returns, as it was begun.
+
+    Raises CompareError, naming the difference, for another.
+    """
+    before = read_plan(folder)
+    if before is None:
+        if (folder / "config.json").exists():
+            raise CompareError(f"{folder} holds a run; choose another --out for the comparison")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "plan.json", json.dumps(dataclasses.asdict(comparison), indent=1) + "\n")
+        return comparison
+    if (difference := _difference(before, comparison)) is not None:
+        raise CompareError(
+            f"{folder} holds a comparison with other plans ({difference}); choose another --out, or go on with it: "
+            f"pushforward compare --out {shlex.quote(str(folder))}"
+        )
+    # Where runs are given time, others would have more of it, or less. Of examples, any machine makes as much.
+    one, other = before.machine, comparison.machine
+    if comparison.seconds is not None and (one.device, one.threads) != (other.device, other.threads):
+        raise CompareError(
+            f"{folder} was begun on {one.device} with {one.threads} threads a run, and here are {other.device} with "
+            f"{other.threads}; go on with it there, or choose another --out"
+        )
+    return before
+
+
+def _difference(before: Comparison, now: Comparison) -> str | None:
+    """The first thing in which two plans differ, in words; None where they are the same."""
+    labels = [[entry.label for entry in plan.entries] for plan in (before, now)]
+    if labels[0] != labels[1]:
+        return f"recipes: {', '.join(labels[0])} there, {', '.join(labels[1])} asked"
+    # By way of JSON, in which tuples are lists.
+    old, new = (json.loads(json.dumps(dataclasses.asdict(plan))) for plan in (before, now))
+    for name in new:
+        if name not in ("entries", "command", "machine") and old[name] != new[name]:
+            return f"{name}: {old[name]} there, {new[name]} asked"
+    for label, one, other in zip(labels[0], old["entries"], new["entries"], strict=True):
+        for name in other["config"]:
+            if one["config"].get(name) != other["config"][name]:
+                return f"{name} of {label}: {one['config'].get(name)} there, {other['config'][name]} asked"
+        if one != other:
+            return f"options of {label}"
+    return None
