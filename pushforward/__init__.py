@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pushforward.export.generator import load_generator as load_generator
     from pushforward.run import Run as Run
     from pushforward.session import resume as resume
     from pushforward.session import train as train
@@ -11,7 +12,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`train`, `resume` and `Run`, loaded at their first use: importing this package must not import torch."""
+    """Loaded at their first use, all of the names above: importing this package must not import torch."""
     if name in ("train", "resume"):
         from pushforward import session
 
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from pushforward.run import Run
 
         return Run
+    if name == "load_generator":
+        from pushforward.export.generator import load_generator
+
+        return load_generator
     raise AttributeError(f"module 'pushforward' has no attribute {name!r}")

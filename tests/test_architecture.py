@@ -24,7 +24,10 @@ MAY_IMPORT = {
     "augment": set(),
     "games": {"augment", "core", "layers", "objectives"},
     "recipes": {"augment", "core", "data", "games", "layers", "networks", "objectives", "shelf"},
-    "export": {"core", "run", "recipes", "sampling"},
+    "export": {
+        *("__version__", "core", "data", "encoders.weights", "exhibits", "metrics"),
+        *("pictures", "recipes", "run", "sampling"),
+    },
     "report": {"pictures"},
     "latent": {"core", "data", "encoders", "exhibits", "metrics", "pictures", "run", "sampling", "spaces"},
     "lab": {"core", "data", "estimation", "layers", "metrics", "networks", "objectives", "report", "shelf"},

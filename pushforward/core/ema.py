@@ -13,8 +13,8 @@ class EMA:
     """An averaged copy of `nets`; parameters are averaged, buffers are copied.
 
     half_life: examples after which a weight's share has halved, or a schedule of it over examples seen.
-    ramp: (not beside a schedule) while fewer examples than `half_life / ramp` were seen, the half-life is `ramp × seen`, so that the
-        initial weights are forgotten early (Karras et al. 2020, arXiv:2006.06676, use 0.05); None for no ramp.
+    ramp: while fewer examples than `half_life / ramp` were seen, the half-life is `ramp × seen`, so that the initial
+        weights are forgotten early (Karras et al. 2020, arXiv:2006.06676, use 0.05); None, or a schedule, for no ramp.
     """
 
     def __init__(self, nets: nn.ModuleDict, half_life: float | Schedule, ramp: float | None = 0.05) -> None:

@@ -230,7 +230,10 @@ class StreamData:
 
 
 def limited(data: Data, n: int) -> ArrayData:
-    """`n` examples of a finite data set, chosen at random, always the same ones. Raises ValueError where it has fewer."""
+    """`n` examples of a finite data set, chosen at random, always the same ones.
+
+    Raises ValueError for a law, and for more examples than there are.
+    """
     if not isinstance(data, ArrayData):
         raise ValueError(f"{data.spec.name} is a law without end, of which no part can be taken; leave out --limit")
     if not 1 <= n <= len(data):
