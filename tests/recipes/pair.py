@@ -41,7 +41,7 @@ def play(name: str, world: World) -> Engine:
 
 
 def digest(engine: Engine) -> str:
-    """Of all that a checkpoint would hold."""
+    """Of players as a checkpoint would hold them: networks, averages, optimizers. What `state` has is each process's."""
     sha = hashlib.sha256()
 
     def take(part: Any) -> None:
@@ -57,7 +57,7 @@ def digest(engine: Engine) -> str:
         else:
             sha.update(str(part).encode())
 
-    take(engine.state_dict())
+    take(engine.state_dict()["players"])
     return sha.hexdigest()
 
 

@@ -20,7 +20,7 @@ from pushforward.core.checkpoint import Checkpoints
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    """What all that a checkpoint would hold comes to on each of two processes, by recipe."""
+    """What a checkpoint would hold of the players, on each of two processes, by recipe."""
     out = tmp_path_factory.mktemp("pair")
     run_two(Path(__file__).with_name("pair.py"), str(out), seconds=240)
     return [json.loads((out / f"rank{i}.json").read_text()) for i in range(2)]
@@ -28,7 +28,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
 
 @needs_gloo
 @pytest.mark.parametrize("name", image_recipes())
-def test_two_processes_hold_the_same_state_after_the_same_rounds(two, name):
+def test_two_processes_hold_the_same_players_after_the_same_rounds(two, name):
     assert two[0][name] == two[1][name]
 
 
@@ -39,8 +39,8 @@ def start(*words: str) -> "subprocess.Popen[bytes]":
 
 def words_of(name: str) -> list[str]:
     fields = {f.name for f in dataclasses.fields(recipes.load(name).Config)}
-    options = {k: v for k, v in (SMALL | told(name) | {"examples": 960, "critic_steps": 1}).items() if k in fields}
-    found = ["train", name, "--data", "digits", "--checkpoints", "60", "--evaluations", "0", "--no-measure"]
+    options = {k: v for k, v in (SMALL | told(name) | {"examples": 240, "critic_steps": 1}).items() if k in fields}
+    found = ["train", name, "--data", "digits", "--checkpoints", "15", "--evaluations", "0", "--no-measure", "--pictures", "1"]
     for key, value in options.items():
         found += [f"--{key.replace('_', '-')}", str(value)]
     return found
