@@ -41,7 +41,7 @@ def play(name: str, world: World) -> Engine:
 
 
 def digest(engine: Engine) -> str:
-    """Of players as a checkpoint would hold them: networks, averages, optimizers. What `state` has is each process's."""
+    """Of players as a checkpoint would hold them; what `state` has is each process's own."""
     sha = hashlib.sha256()
 
     def take(part: Any) -> None:

@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -32,32 +32,36 @@ def test_two_processes_hold_the_same_players_after_the_same_rounds(two, name):
     assert two[0][name] == two[1][name]
 
 
-def start(*words: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "pushforward", *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 def words_of(name: str) -> list[str]:
     fields = {f.name for f in dataclasses.fields(recipes.load(name).Config)}
     options = {k: v for k, v in (SMALL | told(name) | {"examples": 240, "critic_steps": 1}).items() if k in fields}
-    found = ["train", name, "--data", "digits", "--checkpoints", "15", "--evaluations", "0", "--no-measure", "--pictures", "1"]
+    found = [
+        "train",
+        name,
+        "--data",
+        "digits",
+        "--checkpoints",
+        "15",
+        "--evaluations",
+        "0",
+        "--no-measure",
+        "--pictures",
+        "1",
+    ]
     for key, value in options.items():
         found += [f"--{key.replace('_', '-')}", str(value)]
     return found
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="this system has no SIGKILL")
-@pytest.mark.parametrize("name", image_recipes())
-def test_a_recipe_killed_on_its_way_ends_in_the_weights_of_one_that_was_not(name, tmp_path):
-    killed, alone = tmp_path / "killed", tmp_path / "alone"
-    run = start(*words_of(name), "--out", str(killed))
-    while Checkpoints(killed / "checkpoints").last() is None and run.poll() is None:
-        time.sleep(0.002)
-    run.send_signal(signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL, "it ended before it was killed"
-    assert start("resume", str(killed)).wait() == 0
-    assert start(*words_of(name), "--out", str(alone)).wait() == 0
-    ends = [Checkpoints(folder / "checkpoints").last() for folder in (killed, alone)]
-    assert ends[0] is not None
-    assert ends[1] is not None
-    trees.assert_same(ends[0], ends[1])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_every_recipe_killed_on_its_way_ends_in_the_weights_of_one_that_was_not(tmp_path):
+    (tmp_path / "commands.json").write_text(json.dumps({name: words_of(name) for name in image_recipes()}))
+    script = Path(__file__).with_name("killer.py")
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=600)
+    ended = json.loads((tmp_path / "ended.json").read_text())
+    assert ended == {name: [-signal.SIGKILL, 0, 0] for name in image_recipes()}
+    for name in image_recipes():
+        killed, alone = (Checkpoints(tmp_path / name / run / "checkpoints").last() for run in ("killed", "alone"))
+        assert killed is not None, name
+        assert alone is not None, name
+        trees.assert_same(killed, alone)
