@@ -131,7 +131,7 @@ def test_evaluate_measures_files_and_arrays_against_data(
         (
             ["train", "dcgan", "--data", "ring8"],
             2,
-            "recipes that do: cgan, fgan, gan, gmmn, lsgan, mmd-gan, r3gan, sngan",
+            "recipes that do: cgan, fgan, gan, gmmn, lsgan, mmd-gan, projection, r3gan, sngan",
         ),
         (["train", "dcgan", "--data", "/no/such/folder"], 2, "/no/such/folder"),
         (["train", "dcgan", "--data", "digits", "--preset", "papr"], 2, "has no preset 'papr'"),
