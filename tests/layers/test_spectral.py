@@ -17,14 +17,15 @@ from pushforward.networks import mlp, resnet
 from pushforward.objectives.adversarial import hinge
 from pushforward.objectives.penalties import r1
 
-LAYERS = {
-    "linear": (nn.Linear(12, 7), 0),
-    "wide": (nn.Linear(3, 40), 0),
-    "convolution": (nn.Conv2d(4, 6, 3, padding=1), 0),
-    "groups": (nn.Conv2d(4, 6, 3, groups=2), 0),
-    "transposed": (nn.ConvTranspose2d(4, 6, 4, 2, 1), 1),
-    "1-D": (nn.Conv1d(3, 5, 7), 0),
-}
+with torch_seeded("spectral"):
+    LAYERS = {
+        "linear": (nn.Linear(12, 7), 0),
+        "wide": (nn.Linear(3, 40), 0),
+        "convolution": (nn.Conv2d(4, 6, 3, padding=1), 0),
+        "groups": (nn.Conv2d(4, 6, 3, groups=2), 0),
+        "transposed": (nn.ConvTranspose2d(4, 6, 4, 2, 1), 1),
+        "1-D": (nn.Conv1d(3, 5, 7), 0),
+    }
 
 
 def rows(n: int, *shape: int, seed: int = 0) -> Tensor:
