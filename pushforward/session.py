@@ -29,16 +29,12 @@ from pushforward.core import runlog
 from pushforward.core.checkpoint import read, write_text
 from pushforward.core.distributed import World, barrier, joined
 from pushforward.core.engine import Engine
+from pushforward.core.holding import holding
 from pushforward.core.seeding import torch_seeded
 from pushforward.course import Course, evaluator_for
 from pushforward.data.catalogue import CATALOGUE, open_data
 from pushforward.data.source import Data
 from pushforward.run import DataOptions, Plan, Run, RunError, RunOptions, kind_of, preset, resolve_device
-
-try:
-    import fcntl
-except ImportError:  # Windows: there nothing keeps two processes from training into one folder
-    fcntl = None
 
 
 def train(
@@ -153,22 +149,10 @@ def _alone(folder: Path, world: World) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the run can't be written to {folder} ({error.strerror}); choose another --out") from error
-    if fcntl is None:
+    with holding(folder) as held:
+        if not held:
+            raise RunError(f"another process is training in {folder}; wait for it, stop it, or choose another --out")
         yield
-        return
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"another process is training in {folder}; wait for it, stop it, or choose another --out"
-            ) from error
-        except OSError:
-            pass  # some network disks have no locks
-        yield
-    finally:
-        os.close(held)
 
 
 def _check_free(folder: Path) -> None:
