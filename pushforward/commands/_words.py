@@ -36,6 +36,16 @@ def parse(kind: type[T], arguments: list[str], program: str) -> T:
     raise ValueError(message + (f"; did you mean {near[0]}?" if near else f"; see {program} --help"))
 
 
+def early(arguments: list[str], option: str) -> str | None:
+    """The value of `--option value` or `--option=value`, before the real parser has looked."""
+    for i, word in enumerate(arguments):
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
+        if word == option and i + 1 < len(arguments):
+            return arguments[i + 1]
+    return None
+
+
 def printed(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich import box
     from rich.console import Console

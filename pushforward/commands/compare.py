@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from pushforward.commands._words import parse
+from pushforward.commands._words import early, parse
 
 if TYPE_CHECKING:
     from pushforward.compare.plan import Comparison, Entry
@@ -121,12 +121,11 @@ def _comparison(asked: Compare, arguments: list[str]) -> "tuple[Comparison, Path
 def _entry(text: str, data: str) -> "Entry":
     """A recipe with the options that stand behind it, read as `pushforward train` reads them."""
     from pushforward import recipes, run
-    from pushforward.commands.train import _early
     from pushforward.compare.plan import Entry
 
     recipe, *words = shlex.split(text)
     module = recipes.load(recipe)
-    config = run.preset(module, _early(words, "--preset"), run.kind_of(data), recipe)
+    config = run.preset(module, early(words, "--preset"), run.kind_of(data), recipe)
     wanted = dataclasses.make_dataclass(
         "Options",
         [

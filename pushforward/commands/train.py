@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from pushforward.commands._words import parse
+from pushforward.commands._words import early, parse
 
 if TYPE_CHECKING:
     from pushforward.run import Run
@@ -59,7 +59,7 @@ def do_train(arguments: list[str]) -> int:
     recipe, rest = arguments[0], arguments[1:]
     module = recipes.load(recipe)
     # The data's kind decides the recipe's defaults, which the parser must know before it reads the other options.
-    data, chosen = _early(rest, "--data"), _early(rest, "--preset")
+    data, chosen = early(rest, "--data"), early(rest, "--preset")
     kind = run.kind_of(data) if data else next(iter(module.PRESETS))
     config = run.preset(module, chosen, kind, recipe)
     # The fields' names head the parts of the help.
@@ -86,16 +86,6 @@ def do_resume(arguments: list[str]) -> int:
 
     run = session.resume(asked.run, examples=asked.examples, minutes=asked.minutes, device=asked.device)
     return _tell(run, "" if asked.examples is None else f" --examples {asked.examples}")
-
-
-def _early(arguments: list[str], option: str) -> str | None:
-    """The value of `--option value` or `--option=value`, before the real parser has looked."""
-    for i, word in enumerate(arguments):
-        if word.startswith(f"{option}="):
-            return word.removeprefix(f"{option}=")
-        if word == option and i + 1 < len(arguments):
-            return arguments[i + 1]
-    return None
 
 
 def _tell(run: "Run", options: str = "") -> int:
