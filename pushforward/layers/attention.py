@@ -38,3 +38,20 @@ class SelfAttention(nn.Module):
 def _pooled(maps: Tensor) -> Tensor:
     """The largest of each 2×2. [B, H, W, C] -> [B, HW/4, C]."""
     return F.max_pool2d(maps.movedim(-1, 1), 2).movedim(1, -1).flatten(1, 2)
+
+
+def halvings_to(side: int, largest: int | None, most: int) -> int | None:
+    """How often to halve `side` to come to the maps that attend: the largest of side/2 or less, and of `largest`.
+
+    most: how often the network halves. None for `largest` None. Raises ValueError where no maps are small enough.
+    """
+    if largest is None:
+        return None
+    found = next((n for n in range(1, most + 1) if side >> n <= largest), None)
+    if found is None:
+        smallest = side >> most
+        raise ValueError(
+            f"attention needs maps to attend to, got a side of {largest} or less where the smallest is "
+            f"{smallest}; choose {smallest} or more, or None"
+        )
+    return found

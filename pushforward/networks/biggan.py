@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from pushforward.layers.attention import SelfAttention
+from pushforward.layers.attention import SelfAttention, halvings_to
 from pushforward.layers.conditioning import ClassBias, Conditioning, Head
 from pushforward.networks.resnet import DownBlock, FlatBlock, UpBlock, rectify
 from pushforward.networks.sngan import Form
@@ -78,9 +78,9 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(
             [UpBlock(a, b, told + size) for (a, b), size in zip(pairwise(channels), sizes[1:], strict=True)]
         )
-        halvings = _halvings(shape[-1], attention, len(self.blocks))
-        self.attends = len(self.blocks) - halvings
-        self.attention = SelfAttention(channels[self.attends]) if halvings else None
+        halvings = halvings_to(shape[-1], attention, len(self.blocks))
+        self.attends = None if halvings is None else len(self.blocks) - halvings
+        self.attention = None if self.attends is None else SelfAttention(channels[self.attends])
         self.norm = nn.BatchNorm2d(channels[-1])
         self.last = nn.Conv2d(channels[-1], shape[0], 3, padding=1)
         init(self)
@@ -129,8 +129,8 @@ class Critic(nn.Module):
             blocks.append(DownBlock(a, b, first=i == 0) if i < len(plan.down) else FlatBlock(a, b))
         self.blocks = nn.ModuleList(blocks)
         self.told = ClassBias(channels[1], classes if conditioning == "concatenation" else 0)
-        self.attends = _halvings(shape[-1], attention, len(plan.down))
-        self.attention = SelfAttention(channels[self.attends]) if self.attends else None
+        self.attends = halvings_to(shape[-1], attention, len(plan.down))
+        self.attention = None if self.attends is None else SelfAttention(channels[self.attends])
         self.last = Head(channels[-1], classes if conditioning == "projection" else 0)
         init(self)
 
@@ -143,15 +143,3 @@ class Critic(nn.Module):
             if self.attention is not None and i == self.attends:
                 h = self.attention(h)
         return self.last(rectify(h).sum((2, 3)), y)
-
-
-def _halvings(side: int, largest: int | None, most: int) -> int:
-    """How often to halve `side` to come to the maps that attend, the largest that may; 0 where none do."""
-    if largest is None:
-        return 0
-    found = next((n for n in range(1, most + 1) if side >> n <= largest), None)
-    if found is None:
-        raise ValueError(
-            f"attention must be at maps of {side >> most} or more, got {largest}; the paper has 64, None is off"
-        )
-    return found

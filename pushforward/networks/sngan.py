@@ -13,7 +13,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from pushforward.layers.activation import LeakyReLU
-from pushforward.layers.attention import SelfAttention
+from pushforward.layers.attention import SelfAttention, halvings_to
 from pushforward.layers.conditioning import ClassBias, ConditionalBatchNorm, Conditioning, Head, one_hot
 from pushforward.networks import mlp
 from pushforward.networks.resnet import DownBlock, FlatBlock, UpBlock, rectify
@@ -85,7 +85,7 @@ class Generator(nn.Module):
         self.classes, self.bottom = classes, plan.smallest
         self.first = nn.Linear(latent, channels[0] * plan.smallest**2)
         self.blocks = nn.ModuleList([UpBlock(a, b, classes) for a, b in pairwise(channels)])
-        halvings = _halvings(shape[-1], attention, len(self.blocks))
+        halvings = halvings_to(shape[-1], attention, len(self.blocks))
         self.attends = None if halvings is None else len(self.blocks) - halvings
         self.attention = None if self.attends is None else SelfAttention(channels[self.attends])
         self.norm = nn.BatchNorm2d(channels[-1])
@@ -130,7 +130,7 @@ class Critic(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.is_told = next((i for i in range(len(plan.down)) if side >> (i + 1) <= 16), len(plan.down) - 1)
         self.told = ClassBias(channels[self.is_told + 1], classes if conditioning == "concatenation" else 0)
-        halvings = _halvings(side, attention, len(plan.down))
+        halvings = halvings_to(side, attention, len(plan.down))
         self.attends = None if halvings is None else halvings - 1
         self.attention = None if halvings is None else SelfAttention(channels[halvings])
         self.last = Head(channels[-1], classes if conditioning == "projection" else 0)
@@ -176,17 +176,3 @@ def pair(
     if conditioning == "projection":
         return G, PointCritic(shape, width, classes)
     return G, mlp.Critic(shape, width, classes=classes)
-
-
-def _halvings(side: int, largest: int | None, most: int) -> int | None:
-    """How often to halve `side` to come to the maps that attend: the largest of R/2 or less, and of `largest`."""
-    if largest is None:
-        return None
-    found = next((n for n in range(1, most + 1) if side >> n <= largest), None)
-    if found is None:
-        smallest = side >> most
-        raise ValueError(
-            f"attention needs maps to attend to, got a side of {largest} or less where the smallest is "
-            f"{smallest}; choose {smallest} or more, or None"
-        )
-    return found

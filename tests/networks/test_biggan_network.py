@@ -228,5 +228,5 @@ def test_other_sides_are_refused(shape, words):
     for make in (generator, critic):
         with pytest.raises(ValueError, match=words):
             make(shape=shape)
-    with pytest.raises(ValueError, match="attention must be at maps of 8 or more, got 4"):
+    with pytest.raises(ValueError, match="got a side of 4 or less where the smallest is 8"):
         critic(attention=4)
