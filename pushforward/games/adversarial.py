@@ -54,8 +54,8 @@ class Rules:
     """What the players minimise."""
     penalty: Penalty | None = None
     """Penalty on the critic's gradient with respect to its input."""
-    penalty_weight: float = 10.0
-    """Weight of the penalty: λ, or γ of r1 and r2, which enter as γ/2."""
+    penalty_weight: float | None = 10.0
+    """Weight of the penalty: λ, or γ of r1 and r2, which enter as γ/2; None where a recipe has a rule for it."""
     penalty_every: int = 1
     """Take the penalty in every so many of the critic's moves, with so many times the weight (lazily)."""
     augment: Augment | None = None
@@ -151,7 +151,7 @@ class Duel:
         self.make = make or (lambda batch: G(batch["z"], batch.get("y")))
         self.real = real or (lambda x: x)
         self.critic_terms, self.generator_terms = critic_terms, generator_terms
-        self.penalty_weight = penalty_weight or (lambda seen: rules.penalty_weight)
+        self.penalty_weight = penalty_weight or self._constant(rules)
         self.augmenter = None
         if rules.augment is not None:
             if len(shape) != 3:
@@ -191,6 +191,16 @@ class Duel:
         yield Move(self.names[1], generator, given)
         if self.augmenter is not None:
             self.augmenter.after_round(clock)
+
+    @staticmethod
+    def _constant(rules: Rules) -> Schedule:
+        weight = rules.penalty_weight
+        if weight is None and rules.penalty is not None:
+            raise ValueError(
+                f"the penalty {rules.penalty} needs a weight, got None, for which only stylegan2 has a rule; "
+                "give --penalty-weight a number, or --penalty None"
+            )
+        return lambda seen: weight or 0.0
 
     def _penalty_now(self, clock: Clock, move: int) -> float | None:
         """The penalty's weight in the critic's move of this number; None: not taken."""

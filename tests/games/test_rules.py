@@ -224,3 +224,9 @@ def test_any_loss_penalty_and_augmentation_give_both_players_a_gradient(loss, pe
         assert all(g.isfinite().all() for g in gradients if g is not None)
         assert sum(g.abs().sum().item() for g in gradients if g is not None) > 0
         assert all(v.isfinite() for v in told.values())
+
+
+def test_a_penalty_without_a_weight_is_refused_where_there_is_no_rule_for_it() -> None:
+    with pytest.raises(ValueError, match="the penalty r1 needs a weight, got None"):
+        duel(Rules(penalty="r1", penalty_weight=None))
+    duel(Rules(penalty=None, penalty_weight=None))  # nothing to weigh
