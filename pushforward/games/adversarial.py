@@ -223,6 +223,8 @@ class Duel:
             self.augmenter.observe(real_logits - fake_logits if differences else real_logits)
         loss = self.losses.critic(real_logits, fake_logits)
         told = {"real": real_logits.mean(), "fake": fake_logits.mean()}
+        if self.augmenter is not None and self.augmenter.p is not None:
+            told["augment_p"] = self.augmenter.p.to(real_logits.device, non_blocking=True)
         for term in self.critic_terms:
             told[term.name] = term.value(real_logits, fake_logits)
             loss = loss + term.weight * told[term.name]

@@ -37,6 +37,11 @@ class Augmenter:
         self.pipe = DiffAugment() if self.controller is None else ADA(groups, p=self.controller)
         self._seen = 0
 
+    @property
+    def p(self) -> Tensor | None:
+        """The probability as it is now, a number [] on the critic's device; None for DiffAugment, which has none."""
+        return None if self.controller is None else self.controller.p.clone()
+
     def draws(self, clock: Clock, n: int, shape: tuple[int, ...]) -> Batch:
         """The random numbers for n images of `shape`."""
         return self.pipe.draws(clock, n, shape)

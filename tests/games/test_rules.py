@@ -230,3 +230,12 @@ def test_a_penalty_without_a_weight_is_refused_where_there_is_no_rule_for_it() -
     with pytest.raises(ValueError, match="the penalty r1 needs a weight, got None"):
         duel(Rules(penalty="r1", penalty_weight=None))
     duel(Rules(penalty=None, penalty_weight=None))  # nothing to weigh
+
+
+def test_adas_probability_is_told_as_it_was_and_diffaugment_has_none_to_tell() -> None:
+    told = []
+    for augment in ("ada", "diffaugment"):
+        game = duel(Rules(augment=augment, augment_p=0.25))
+        found = [move for move in moves(game.play) if move.player == "critic"]
+        told += [move.objective(move.batch)[1].get("augment_p") for move in found]
+    assert told == [torch.tensor(0.25), None]
