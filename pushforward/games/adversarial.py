@@ -68,6 +68,8 @@ class Rules:
     """Examples in which ADA can move p from 0 to 1."""
     augment_groups: tuple[str, ...] = ("blit", "geometry", "color")
     """ADA's transformations: blit, geometry, color, filter, noise, cutout."""
+    augment_policy: tuple[str, ...] = ("color", "translation", "cutout")
+    """DiffAugment's changes: color, translation, cutout."""
     conditioning: Conditioning | None = None
     """How the critic is told the class: concatenation, projection, or not at all, and the generator neither."""
 
@@ -159,6 +161,7 @@ class Duel:
             self.augmenter = Augmenter(
                 rules.augment,
                 groups=rules.augment_groups,
+                policy=rules.augment_policy,
                 p=rules.augment_p,
                 target=None if augment_p else rules.augment_target,
                 speed=rules.augment_speed,

@@ -14,8 +14,8 @@ EVERY = 4  # rounds between two moves of p, as the authors have it
 class Augmenter:
     """DiffAugment or ADA, applied to real and fake images alike; its p survives a restart.
 
-    kind: "diffaugment" or "ada". groups, p, target, speed: ADA's, as `games/adversarial.Rules` says. schedule: examples
-    seen -> p, in place of the heuristic.
+    kind: "diffaugment" or "ada". policy: DiffAugment's, groups, p, target, speed: ADA's, as `games/adversarial.Rules`
+    says. schedule: examples seen -> p, in place of the heuristic.
     """
 
     def __init__(
@@ -23,6 +23,7 @@ class Augmenter:
         kind: str,
         *,
         groups: tuple[str, ...],
+        policy: tuple[str, ...],
         p: float,
         target: float | None,
         speed: int,
@@ -34,7 +35,7 @@ class Augmenter:
 
         self.controller = None if kind == "diffaugment" else Controller(p=p, target=target, speed=speed)
         self.schedule = schedule
-        self.pipe = DiffAugment() if self.controller is None else ADA(groups, p=self.controller)
+        self.pipe = DiffAugment(policy) if self.controller is None else ADA(groups, p=self.controller)
         self._seen = 0
 
     @property

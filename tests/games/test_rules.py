@@ -239,3 +239,10 @@ def test_adas_probability_is_told_as_it_was_and_diffaugment_has_none_to_tell() -
         found = [move for move in moves(game.play) if move.player == "critic"]
         told += [move.objective(move.batch)[1].get("augment_p") for move in found]
     assert told == [torch.tensor(0.25), None]
+
+
+def test_a_rule_names_what_each_augmentation_does() -> None:
+    critic, _ = moves(duel(Rules(augment="diffaugment", augment_policy=("translation", "cutout"))).play)
+    assert {k for k in critic.batch if k.startswith("real/")} == {"real/translation", "real/cutout"}
+    with pytest.raises(ValueError, match="DiffAugment's policy is made of color, translation, cutout, got"):
+        duel(Rules(augment="diffaugment", augment_policy=("colour",)))
