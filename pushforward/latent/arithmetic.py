@@ -92,11 +92,11 @@ def add_differences(
     codes: [N, ...]; classes: [N], of their images, by `classify` or as they were asked for; y: labels [N] to generate
     with, or None. held_out: the share of the codes, the last, on which the differences of the others are tried.
     shown: images [M, ...] to return of each pair, of the first codes there are.
-    Raises ValueError where a class has no codes. Radford et al. 2016, arXiv:1511.06434, Section 6.3.2, with means of
-    as many codes as there are for its three.
+    No pairs give no differences. Raises ValueError where a class has no codes.
+    Radford et al. 2016, arXiv:1511.06434, Section 6.3.2, with means of as many codes as there are for its three.
     """
     first = round((1 - held_out) * len(codes))
-    count = int(max(int(classes.max()), *(k for pair in pairs for k in pair))) + 1
+    count = max(int(classes.max()), *(max(pair) for pair in pairs), 0) + 1
     means = class_means(codes[:first], classes[:first], count)
     found = []
     for source, target in pairs:

@@ -238,6 +238,13 @@ def test_an_unconditional_run_has_arithmetic_once_something_tells_classes(
     assert reached[0] == 0.0
     assert reached[-1] > 0.8
     assert (np.diff(reached) >= 0).all()
+    # A generator that has collapsed makes one class alone: nothing to add, and the run ends as any other.
+    exhibits.write_exhibits(
+        tmp_path, run.game(), run.data(), torch.device("cpu"), 0, lambda x: torch.full((len(x),), 5)
+    )
+    with np.load(tmp_path / "exhibits.npz") as kept:
+        assert "fake" in kept
+        assert "arithmetic" not in kept
 
 
 @pytest.mark.parametrize(
