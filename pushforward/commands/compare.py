@@ -22,7 +22,7 @@ class Compare:
 
     A recipe may come with options of its own, in quotes, as `pushforward train` takes them:
     pushforward compare sngan "sngan --loss wasserstein --penalty gp" --data digits
-    The same command again, or --out alone, goes on where a comparison was stopped.
+    The same command again, or --out alone, goes on where a comparison was stopped; --add puts recipes into it.
     """
 
     recipes: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RECIPE…")] = ()
@@ -37,6 +37,8 @@ class Compare:
     """Runs of each recipe, with seeds 0, 1, …"""
     out: Path | None = None
     """The comparison's folder; runs/compare-DATA by default."""
+    add: bool = False
+    """Add the recipes to the comparison in --out, on its terms; what is finished there stays."""
     jobs: int = 1
     """Runs at once, each with its share of the processors."""
     evaluations: int = 8
@@ -56,25 +58,39 @@ class Compare:
 def do_compare(arguments: list[str]) -> int:
     asked = parse(Compare, arguments, "pushforward compare")
     from pushforward.compare.lock import alone
-    from pushforward.compare.plan import keep_plan, machine, read_plan
+    from pushforward.compare.plan import add_entries, keep_plan, machine, read_plan
     from pushforward.compare.runs import carry_out
     from pushforward.compare.watch import Watch
 
-    if not asked.recipes:
+    if asked.add and not asked.recipes:
+        raise ValueError("--add needs recipes to add, got none; name them, or leave out --add")
+    if asked.add or not asked.recipes:
         if asked.out is None or (comparison := read_plan(asked.out)) is None:
-            raise ValueError(
-                "compare needs recipes, e.g. `pushforward compare dcgan r3gan --data digits --budget 10m`, or the "
-                "--out of a comparison to go on with"
+            needs = (
+                "--add needs the --out of a comparison"
+                if asked.add
+                else (
+                    "compare needs recipes, e.g. `pushforward compare dcgan r3gan --data digits --budget 10m`, or the "
+                    "--out of a comparison to go on with"
+                )
             )
-        if others := [f.name for f in dataclasses.fields(asked) if _given(asked, f) and f.name != "out"]:
-            raise ValueError(f"--out alone goes on with a comparison as planned, got --{others[0]} too; leave it out")
+            raise ValueError(needs + ("" if asked.out is None else f"; {asked.out} holds none"))
+        mine = ("out", "add", "recipes")
+        if others := [f.name for f in dataclasses.fields(asked) if _given(asked, f) and f.name not in mine]:
+            raise ValueError(f"a comparison goes on as it was planned, got --{others[0]} too; leave it out")
         folder = asked.out
-        comparison = dataclasses.replace(comparison, machine=machine(comparison.device, comparison.jobs))
+        # Read anew, as its runs will be: a preset that has changed since is another plan.
+        entries = tuple(_entry(shlex.join([e.recipe, *e.words]), comparison.data) for e in comparison.entries)
+        here = machine(comparison.device, comparison.jobs)
+        comparison = dataclasses.replace(comparison, entries=entries, machine=here)
     else:
         comparison, folder = _comparison(asked, arguments)
+    added = tuple(_entry(words, comparison.data) for words in asked.recipes) if asked.add else ()
     folder.parent.mkdir(parents=True, exist_ok=True)
     comparison = keep_plan(comparison, folder)
     with alone(folder):
+        if added:
+            comparison = add_entries(added, shlex.join(["pushforward", "compare", *arguments]), folder)
         with Watch() as watch:
             watch.say(_announced(comparison))
             done = carry_out(comparison, folder, watch)

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,28 @@ def keep_plan(comparison: Comparison, folder: Path) -> Comparison:
     return before
 
 
+def add_entries(entries: tuple[Entry, ...], command: str, folder: Path) -> Comparison:
+    """Puts more rows into the plan of a folder that the caller holds; those that are there already change nothing.
+
+    command: what asked for them. Raises CompareError for a row whose configuration there is another, and for a folder
+    without a plan.
+    """
+    before = read_plan(folder)
+    if before is None:
+        raise CompareError(f"{folder} holds no comparison to add to; leave out --add to begin one")
+    there = {entry.label: entry for entry in before.entries}
+    known = tuple(there[entry.label] for entry in entries if entry.label in there)
+    again = tuple(entry for entry in entries if entry.label in there)
+    if (difference := _difference(replace(before, entries=known), replace(before, entries=again))) is not None:
+        raise CompareError(f"{folder} holds a comparison with other plans ({difference}); choose another --out")
+    fresh = tuple(entry for entry in entries if entry.label not in there)
+    if not fresh:
+        return before
+    plan = replace(before, entries=before.entries + fresh, command=f"{before.command}\n{command}")
+    write_text(folder / "plan.json", json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
+    return plan
+
+
 def _difference(before: Comparison, now: Comparison) -> str | None:
     """The first thing in which two plans differ, in words; None where they are the same."""
     labels = [[entry.label for entry in plan.entries] for plan in (before, now)]
@@ -182,9 +204,10 @@ def _difference(before: Comparison, now: Comparison) -> str | None:
         if name not in ("entries", "command", "machine") and old[name] != new[name]:
             return f"{name}: {old[name]} there, {new[name]} asked"
     for label, one, other in zip(labels[0], old["entries"], new["entries"], strict=True):
-        for name in other["config"]:
-            if one["config"].get(name) != other["config"][name]:
-                return f"{name} of {label}: {one['config'].get(name)} there, {other['config'][name]} asked"
-        if one != other:
+        # A field that a later version has brought is no difference: its default is what was done before.
+        for name in one["config"]:
+            if one["config"][name] != other["config"].get(name):
+                return f"{name} of {label}: {one['config'][name]} there, {other['config'].get(name)} asked"
+        if {**one, "config": None} != {**other, "config": None}:
             return f"options of {label}"
     return None

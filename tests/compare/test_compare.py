@@ -205,9 +205,62 @@ def test_a_preset_that_changed_under_the_same_words_is_a_changed_plan(compared: 
         keep_plan(dataclasses.replace(plan, entries=(changed, *plan.entries[1:])), tmp_path)
 
 
+def test_a_preset_that_changed_is_noticed_where_the_folder_alone_is_named(
+    compared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = json.loads((compared / "plan.json").read_text())
+    plan["entries"][0]["config"]["lr"] = 0.5
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert main(["compare", "--out", str(tmp_path)]) == 2
+    assert "lr of cgan --width 8 --batch 50: 0.5 there, 0.0002 asked" in capsys.readouterr().err
+    # A field that the version which wrote the plan did not have is no change.
+    plan["entries"][0]["config"]["lr"] = 0.0002
+    del plan["entries"][0]["config"]["augment_policy"]
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert keep_plan(plan_of(compared), tmp_path).entries[1:] == plan_of(compared).entries[1:]
+
+
+def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_again(
+    compared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(compared, copy)
+    called: list[list[str]] = []
+
+    def launch(words: Sequence[str], log: Path, threads: int) -> Inline:
+        called.append([words[0], Path(words[1]).name])
+        return Inline(words, log, threads)
+
+    monkeypatch.setattr(runs, "start", launch)
+    words = ["compare", "--add", f"dcgan {SMALL}", f"cgan {SMALL}", "--out", str(copy)]
+    assert main(words) == 0
+    slug = "dcgan-width-8-batch-50"
+    assert called == [["probe", "copy"], ["run", f"{slug}-0"], ["run", f"{slug}-1"]]
+    assert f"| `dcgan {SMALL}` |" in capsys.readouterr().out
+    plan = plan_of(copy)
+    assert [entry.recipe for entry in plan.entries] == [*(e.recipe for e in plan_of(compared).entries), "dcgan"]
+    assert dataclasses.replace(plan, entries=(), command="") == dataclasses.replace(
+        plan_of(compared), entries=(), command=""
+    )
+    assert plan.command.splitlines()[0] == plan_of(compared).command
+    assert plan.command.splitlines()[1].startswith("pushforward compare --add ")
+    assert len(json.loads((copy / "compare.json").read_text())["recipes"]) == 3
+    before = (copy / "plan.json").read_text()
+    for more, said in (
+        (["--budget", "3s"], "a comparison goes on as it was planned, got --budget too"),
+        (["dcgan --lr nan"], "lr"),
+    ):
+        assert main([*words, *more]) == 2
+        assert said in capsys.readouterr().err
+    assert (copy / "plan.json").read_text() == before
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--add", "--out", "/no/such/comparison"], "--add needs recipes to add"),
+        (["--add", "dcgan"], "--add needs the --out of a comparison"),
+        (["--add", "dcgan", "--out", "/no/such/comparison"], "; /no/such/comparison holds none"),
         ([], "compare needs recipes"),
         (["dcgan"], "compare needs --data"),
         (["dcgam", "--data", "digits"], "did you mean dcgan?"),
