@@ -68,7 +68,7 @@ def test_over_a_cycle_lazy_regularisers_are_the_eager_ones(player, every, monkey
 
 
 def test_r1_has_the_weight_of_the_automatic_rule_unless_it_is_told_another():
-    for changes, gamma in (({}, 1e-3 * 8**2 / N), ({"penalty_weight": 3.0}, 3.0)):
+    for changes, gamma in (({}, 2e-4 * 8**2 / N), ({"penalty_weight": 3.0}, 3.0)):
         game = build(penalty_every=1, **changes)
         (critic,) = (moves["critic"] for moves in rounds(game, 1))
         D = game.players["critic"].nets["D"]
