@@ -34,23 +34,23 @@ def two_players(
     betas: tuple[float, float] = (0.9, 0.999),
     ema: float | Schedule | None,
     optimizer: Callable[[Iterable[nn.Parameter], float], Optimizer] | None = None,
-    lr_schedule: Schedule | None = None,
+    decay: Schedule | None = None,
     betas_schedule: Callable[[int], tuple[float, float]] | None = None,
 ) -> dict[str, Player]:
     """`critic` (network D) and `generator` (network G), each with a fused Adam of `betas`, or an optimizer of its own.
 
-    lr: of both, or (critic's, generator's); lr_schedule: of both, over `lr`; ema: half-life of the generator's average
-    in examples, a schedule of it, or None. optimizer: (parameters, rate) -> what moves them, in place of Adam.
+    lr: of both, or (critic's, generator's); decay: examples seen -> what share of it is left; ema: half-life of the
+    generator's average in examples, a schedule of it, or None. optimizer: (parameters, rate) -> what moves them, in
+    place of Adam.
     """
-    if isinstance(lr, tuple) and lr_schedule is not None:
-        raise ValueError(f"one schedule can't set two learning rates, got {lr}; give one rate, or no schedule")
     rates = lr if isinstance(lr, tuple) else (lr, lr)
     make = optimizer or (lambda parameters, rate: Adam(parameters, lr=rate, betas=betas, fused=True))
 
     def player(name: str, net: nn.Module, rate: float, half_life: float | Schedule | None) -> Player:
         nets = nn.ModuleDict({name: net})
         average = None if half_life is None else EMA(nets, half_life)
-        return Player(nets, make(nets.parameters(), rate), lr_schedule, betas_schedule, ema=average)
+        decayed = None if decay is None else lambda seen: rate * decay(seen)
+        return Player(nets, make(nets.parameters(), rate), decayed, betas_schedule, ema=average)
 
     return {"critic": player("D", D, rates[0], None), "generator": player("G", G, rates[1], ema)}
 

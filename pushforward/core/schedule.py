@@ -26,3 +26,14 @@ def linear(start: float, end: float, examples: int) -> Schedule:
     if examples <= 0:
         raise ValueError(f"a schedule needs a positive length, got {examples} examples")
     return lambda seen: start + (end - start) * min(seen / examples, 1.0)
+
+
+def held(share: float, examples: int) -> Schedule:
+    """1 for this share of the examples, then to 0 in a straight line by their end; a share of 1 never falls."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"the share of a run that rates hold is in [0, 1], got {share}; 1 holds them throughout")
+    if share == 1:
+        return lambda seen: 1.0
+    until = round(share * examples)
+    falling = linear(1.0, 0.0, max(examples - until, 1))
+    return lambda seen: falling(max(seen - until, 0))

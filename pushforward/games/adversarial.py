@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pushforward.core.duel import Judge, Sampler
 from pushforward.core.game import Batch, Clock, Game, Generate, Move, Objective, Player, Stateful
-from pushforward.core.schedule import Schedule
+from pushforward.core.schedule import Schedule, held
 from pushforward.games.augmentation import Augmenter
 from pushforward.layers.conditioning import Conditioning
 from pushforward.objectives import adversarial, penalties
@@ -48,6 +48,8 @@ class Rules:
     """Real examples to see."""
     batch: int = 64
     """Examples a move sees."""
+    lr_hold: float = 1.0
+    """Share of the run that the learning rates hold, before they fall to zero in a straight line."""
     critic_steps: int = 1
     """Critic's moves before each of the generator's."""
     loss: Loss = "non-saturating"
@@ -72,6 +74,10 @@ class Rules:
     """DiffAugment's changes: color, translation, cutout."""
     conditioning: Conditioning | None = None
     """How the critic is told the class: concatenation, projection, or not at all, and the generator neither."""
+
+    def decay(self) -> Schedule:
+        """What share of the learning rates is left, over examples seen."""
+        return held(self.lr_hold, self.examples)
 
 
 class Labelled(Protocol):

@@ -79,7 +79,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     spectral(G)
     spectral(D)
     ema = _half_life(cfg.ema, cfg.ema_start)
-    players = two_players(G, D, lr=(cfg.critic_lr, cfg.lr), betas=(0.0, cfg.beta2), ema=ema)
+    players = two_players(G, D, lr=(cfg.critic_lr, cfg.lr), betas=(0.0, cfg.beta2), ema=ema, decay=cfg.decay())
     terms = [GeneratorTerm("orthogonal", cfg.orthogonal, partial(orthogonality, G))] if cfg.orthogonal else []
     duel = Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, joint=True, generator_terms=terms)
     sample: Generate = Sampler(players["generator"])

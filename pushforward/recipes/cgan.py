@@ -45,5 +45,5 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     else:
         G = mlp.Generator(cfg.latent, spec.shape, cfg.width, classes=classes)
         D = mlp.Critic(spec.shape, cfg.width, classes=classes)
-    players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema)
+    players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema, decay=cfg.decay())
     return Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes).game(players, (cfg.latent,))

@@ -34,5 +34,5 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     classes = classes_of(cfg, spec, "dcgan")
     G = Generator(cfg.latent, spec.shape, cfg.width, classes)
     D = Critic(spec.shape, cfg.width, classes, cfg.conditioning or "concatenation")
-    players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema)
+    players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema, decay=cfg.decay())
     return Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes).game(players, (cfg.latent,))

@@ -88,7 +88,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
             D: nn.Module = mlp.Critic(shape, cfg.units // 2, 2, classes)
         else:
             G, D = Detail(channels, cfg.width, classes), Critic(shape, cfg.width, classes, told)
-        pair = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema)
+        pair = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema, decay=cfg.decay())
         players |= dict(zip(names, pair.values(), strict=True))
         duels.append(_level(G, D, cfg, shape, spec.shape[1], side == sides[0], classes, names))
 

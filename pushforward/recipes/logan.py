@@ -131,7 +131,9 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     D = biggan.Critic(spec.shape, cfg.width, classes, told, cfg.attention)
     spectral(G)
     spectral(D)
-    players = two_players(Uniform(G), D, lr=(cfg.critic_lr, cfg.lr), betas=(0.0, cfg.beta2), ema=cfg.ema)
+    players = two_players(
+        Uniform(G), D, lr=(cfg.critic_lr, cfg.lr), betas=(0.0, cfg.beta2), ema=cfg.ema, decay=cfg.decay()
+    )
     optimised = Optimised(G, D, cfg)
     duel = Duel(
         G,

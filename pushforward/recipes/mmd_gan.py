@@ -114,7 +114,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         return mmd2(kernel, features(batch["x"]), features(G(batch["z"]))), {}
 
     players = two_players(
-        G, D, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, lr_schedule=linear(cfg.lr, 0.0, cfg.examples)
+        G, D, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, decay=linear(1.0, 0.0, cfg.examples)
     )
     sample = Sampler(players["generator"])
     seen = Witness(players["critic"], sample)

@@ -54,7 +54,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     G = Generator(cfg.latent, spec.shape, cfg.width, cfg.full, classes, cfg.growing)
     told = cfg.conditioning or "projection"
     D = Critic(spec.shape, cfg.width, cfg.full, classes, told, cfg.growing)
-    players = two_players(G, D, lr=cfg.lr, betas=(0.0, cfg.beta2), ema=cfg.ema)
+    players = two_players(G, D, lr=cfg.lr, betas=(0.0, cfg.beta2), ema=cfg.ema, decay=cfg.decay())
     drift = CriticTerm("drift", cfg.drift, lambda real, fake: real.square().mean())
     duel = Duel(
         G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, real=D.growth.limited, critic_terms=[drift]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from pushforward.core.duel import two_players
 from pushforward.core.game import Game
-from pushforward.core.schedule import linear
 from pushforward.data.spec import DataSpec
 from pushforward.games.adversarial import Duel, Loss, Rules, classes_of
 from pushforward.layers.conditioning import Conditioning
@@ -37,8 +36,8 @@ class Config(Rules):
     """How many times as wide the generator for images is (for CIFAR-10: 2)."""
     lr: float = 1e-3
     """Learning rate of both players (the paper: 2e-4)."""
-    settle: float = 0.0
-    """Share of the run after which the rate falls to zero in a straight line (the paper: 8/9)."""
+    lr_hold: float = 0.0
+    """Share of the run that the rate holds, before it falls to zero in a straight line (the paper: 8/9)."""
     beta1: float = 0.0
     """Adam's first decay."""
     beta2: float = 0.9
@@ -50,7 +49,7 @@ class Config(Rules):
 PRESETS = {
     "images": Config(),
     "points": Config(batch=256, examples=5_000_000, latent=2, width=128, ema=100_000),
-    "paper": Config(lr=2e-4, latent=128, width=64, settle=8 / 9, ema=None, examples=144_000_000),
+    "paper": Config(lr=2e-4, latent=128, width=64, lr_hold=8 / 9, ema=None, examples=144_000_000),
 }
 
 
@@ -58,15 +57,6 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     classes = classes_of(cfg, spec, "projection")
     G, D = pair(spec.kind, cfg.latent, spec.shape, cfg.width, cfg.factor, classes, cfg.conditioning)
     spectral(D)
-    constant = round(cfg.settle * cfg.examples)
-    falling = linear(cfg.lr, 0.0, max(cfg.examples - constant, 1))
-    players = two_players(
-        G,
-        D,
-        lr=cfg.lr,
-        betas=(cfg.beta1, cfg.beta2),
-        ema=cfg.ema,
-        lr_schedule=lambda seen: falling(max(seen - constant, 0)),
-    )
+    players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, decay=cfg.decay())
     duel = Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, joint=spec.kind == "images")
     return duel.game(players, (cfg.latent,))

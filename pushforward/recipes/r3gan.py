@@ -100,6 +100,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     def towards(start: float, end: float | None) -> Schedule | None:
         return None if end is None else cosine(start, end, settled)
 
+    falling, held = cosine(1.0, cfg.lr_end / cfg.lr, cfg.examples), cfg.decay()
     beta2 = cosine(cfg.beta2, cfg.beta2_end, settled)
     players = two_players(
         G,
@@ -107,7 +108,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         lr=cfg.lr,
         betas=(0.0, cfg.beta2),
         ema=cosine(0.0, cfg.ema, settled) if cfg.ema_grows else cfg.ema,
-        lr_schedule=cosine(cfg.lr, cfg.lr_end, cfg.examples),
+        decay=lambda seen: falling(seen) * held(seen),
         betas_schedule=lambda seen: (0.0, beta2(seen)),
     )
     duel = Duel(

@@ -56,6 +56,8 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     for layer in list(layers_of(G)):
         spectral(layer)
     D = spectral(Critic(spec.shape, cfg.width, classes, cfg.conditioning or "projection", cfg.attention, wide=True))
-    players = two_players(G, D, lr=(cfg.critic_lr, cfg.lr), betas=(cfg.beta1, cfg.beta2), ema=cfg.ema)
+    players = two_players(
+        G, D, lr=(cfg.critic_lr, cfg.lr), betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, decay=cfg.decay()
+    )
     duel = Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, joint=True)
     return duel.game(players, (cfg.latent,))

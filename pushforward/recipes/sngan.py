@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from pushforward.core.duel import two_players
 from pushforward.core.game import Game
-from pushforward.core.schedule import linear
 from pushforward.data.spec import DataSpec
 from pushforward.games.adversarial import Duel, Loss, Rules, classes_of
 from pushforward.layers.conditioning import Conditioning
@@ -36,7 +35,9 @@ class Config(Rules):
     factor: int = 1
     """How many times as wide the generator for images is (the paper: 2 for CIFAR-10, else 1)."""
     lr: float = 1e-3
-    """Learning rate of both players (the paper: 2e-4), falling to zero in a straight line."""
+    """Learning rate of both players (the paper: 2e-4)."""
+    lr_hold: float = 0.0
+    """Share of the run that the rate holds, before it falls to zero in a straight line (the paper: none)."""
     beta1: float = 0.0
     """Adam's first decay."""
     beta2: float = 0.9
@@ -56,7 +57,6 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     classes = classes_of(cfg, spec, "sngan")
     G, D = pair(spec.kind, cfg.latent, spec.shape, cfg.width, cfg.factor, classes, cfg.conditioning)
     spectral(D)
-    schedule = linear(cfg.lr, 0.0, cfg.examples)
-    players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, lr_schedule=schedule)
+    players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, decay=cfg.decay())
     duel = Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, joint=spec.kind == "images")
     return duel.game(players, (cfg.latent,))

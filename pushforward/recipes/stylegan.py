@@ -65,7 +65,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     G = Generator(cfg.latent, spec.shape, cfg.width, cfg.full, cfg.depth, classes, cfg.growing)
     told = cfg.conditioning or "projection"
     D = Critic(spec.shape, cfg.width, cfg.full, classes, told, cfg.growing, blurred=True)
-    players = two_players(G, D, lr=cfg.lr, betas=(0.0, cfg.beta2), ema=cfg.ema)
+    players = two_players(G, D, lr=cfg.lr, betas=(0.0, cfg.beta2), ema=cfg.ema, decay=cfg.decay())
     mixing = Mixing(G, cfg.latent, cfg.mixing)
     duel = Duel(
         G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, draws=mixing.draws, make=mixing.make,

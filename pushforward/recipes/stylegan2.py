@@ -106,7 +106,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     G = Generator(cfg.latent, spec.shape, cfg.width, cfg.base, cfg.depth, classes)
     told = cfg.conditioning or "projection"
     D = Critic(spec.shape, cfg.width, cfg.base, classes, told, cfg.group, cfg.residual)
-    players = two_players(G, D, lr=cfg.lr, betas=(0.0, cfg.beta2), ema=cfg.ema)
+    players = two_players(G, D, lr=cfg.lr, betas=(0.0, cfg.beta2), ema=cfg.ema, decay=cfg.decay())
     mixing = Mixing(G, cfg.latent, cfg.mixing)
     paths = PathLengths(G, mixing)
     gamma = 2e-4 * spec.shape[-1] ** 2 / cfg.batch if cfg.penalty_weight is None else cfg.penalty_weight

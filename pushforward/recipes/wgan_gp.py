@@ -73,6 +73,6 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         yield Move("generator", generator, {"z": clock.normal(n, cfg.latent)})
 
     players = two_players(
-        G, D, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, lr_schedule=linear(cfg.lr, 0.0, cfg.examples)
+        G, D, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, decay=linear(1.0, 0.0, cfg.examples)
     )
     return Game(players, play, Sampler(players["generator"]), (cfg.latent,), critic=Judge(players["critic"]))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushforward.core.schedule import cosine, linear
+from pushforward.core.schedule import cosine, held, linear
 
 
 @pytest.mark.parametrize("schedule", [cosine, linear])
@@ -27,3 +27,12 @@ def test_schedules_are_monotone(a, b):
 def test_a_schedule_needs_a_length(schedule):
     with pytest.raises(ValueError, match="positive length, got 0 examples"):
         schedule(1, 0, 0)
+
+
+def test_held_rates_fall_in_a_straight_line_after_their_share_of_the_run():
+    at = held(0.75, 1000)
+    assert [at(seen) for seen in (0, 750, 875, 1000, 2000)] == pytest.approx([1, 1, 0.5, 0, 0])
+    assert [held(1.0, 1000)(seen) for seen in (0, 999, 2000)] == [1, 1, 1]
+    assert held(0.0, 1000)(500) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match=r"share of a run .* in \[0, 1\], got 1.5"):
+        held(1.5, 1000)

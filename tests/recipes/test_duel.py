@@ -33,12 +33,15 @@ def test_each_player_owns_its_own_network_and_only_the_generator_has_an_average(
     assert players(ema=None)["generator"].ema is None
 
 
-def test_two_rates_are_the_critics_and_the_generators_and_admit_no_schedule():
+def test_two_rates_are_the_critics_and_the_generators_and_decay_by_one_share():
     G, D = networks()
     found = two_players(G, D, lr=(1e-4, 4e-4), betas=(0.0, 0.9), ema=None)
     assert [found[name].optimizer.param_groups[0]["lr"] for name in ("critic", "generator")] == [1e-4, 4e-4]
-    with pytest.raises(ValueError, match="one schedule can't set two learning rates"):
-        two_players(G, D, lr=(1e-4, 4e-4), betas=(0.0, 0.9), ema=None, lr_schedule=linear(1, 0, 10))
+    assert found["critic"].lr is None
+    found = two_players(G, D, lr=(1e-4, 4e-4), betas=(0.0, 0.9), ema=None, decay=linear(1, 0, 10))
+    rates = {name: player.lr for name, player in found.items()}
+    assert [rates["critic"](seen) for seen in (0, 5, 10)] == pytest.approx([1e-4, 5e-5, 0])
+    assert [rates["generator"](seen) for seen in (0, 5, 10)] == pytest.approx([4e-4, 2e-4, 0])
 
 
 def modes(net: nn.Module) -> list[bool]:

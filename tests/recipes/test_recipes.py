@@ -243,3 +243,16 @@ def test_a_few_hundred_rounds_bring_the_samples_to_the_ring(name, rounds, change
     assert -0.02 < after < before / 4
     assert x.norm(dim=1).mean().item() == pytest.approx(real.norm(dim=1).mean().item(), rel=0.15)
     assert x.std(0).tolist() == pytest.approx(real.std(0).tolist(), rel=0.35)
+
+
+@pytest.mark.parametrize("name", [n for n in recipes.names() if issubclass(recipes.load(n).Config, adversarial.Rules)])
+def test_rates_hold_their_share_of_the_run_and_then_fall_to_zero(name):
+    start, held, falling, end = ({} for _ in range(4))
+    game = build(name, small(name, "images", lr_hold=0.5), "digits")
+    for found, seen in ((start, 0), (held, 500), (falling, 750), (end, 1000)):
+        found |= {who: player.lr(seen) for who, player in game.players.items() if player.lr is not None}
+    assert set(start) == set(game.players)
+    for who, player in game.players.items():
+        assert start[who] == pytest.approx(player.optimizer.param_groups[0]["lr"])
+        assert 0 < falling[who] <= held[who] / 2
+        assert end[who] == 0
