@@ -58,33 +58,14 @@ class Compare:
 def do_compare(arguments: list[str]) -> int:
     asked = parse(Compare, arguments, "pushforward compare")
     from pushforward.compare.lock import alone
-    from pushforward.compare.plan import add_entries, keep_plan, machine, read_plan
+    from pushforward.compare.plan import add_entries, keep_plan
     from pushforward.compare.runs import carry_out
     from pushforward.compare.watch import Watch
 
     if asked.add and not asked.recipes:
         raise ValueError("--add needs recipes to add, got none; name them, or leave out --add")
-    if asked.add or not asked.recipes:
-        if asked.out is None or (comparison := read_plan(asked.out)) is None:
-            needs = (
-                "--add needs the --out of a comparison"
-                if asked.add
-                else (
-                    "compare needs recipes, e.g. `pushforward compare dcgan r3gan --data digits --budget 10m`, or the "
-                    "--out of a comparison to go on with"
-                )
-            )
-            raise ValueError(needs + ("" if asked.out is None else f"; {asked.out} holds none"))
-        mine = ("out", "add", "recipes")
-        if others := [f.name for f in dataclasses.fields(asked) if _given(asked, f) and f.name not in mine]:
-            raise ValueError(f"a comparison goes on as it was planned, got --{others[0]} too; leave it out")
-        folder = asked.out
-        # Read anew, as its runs will be: a preset that has changed since is another plan.
-        entries = tuple(_entry(shlex.join([e.recipe, *e.words]), comparison.data) for e in comparison.entries)
-        here = machine(comparison.device, comparison.jobs)
-        comparison = dataclasses.replace(comparison, entries=entries, machine=here)
-    else:
-        comparison, folder = _comparison(asked, arguments)
+    goes_on = asked.add or not asked.recipes
+    comparison, folder = _begun(asked) if goes_on else _comparison(asked, arguments)
     added = tuple(_entry(words, comparison.data) for words in asked.recipes) if asked.add else ()
     folder.parent.mkdir(parents=True, exist_ok=True)
     comparison = keep_plan(comparison, folder)
@@ -99,6 +80,27 @@ def do_compare(arguments: list[str]) -> int:
 
 def _given(asked: Compare, option: dataclasses.Field[Any]) -> bool:
     return getattr(asked, option.name) != option.default
+
+
+def _begun(asked: Compare) -> "tuple[Comparison, Path]":
+    """The comparison in --out, as this version would plan it and on this machine, and its folder."""
+    from pushforward.compare.plan import machine, read_plan
+
+    begun = None if asked.out is None else read_plan(asked.out)
+    if asked.out is None or begun is None:
+        needs = "--add needs the --out of a comparison"
+        if not asked.add:
+            needs = (
+                "compare needs recipes, e.g. `pushforward compare dcgan r3gan --data digits --budget 10m`, or the "
+                "--out of a comparison to go on with"
+            )
+        raise ValueError(needs + ("" if asked.out is None else f"; {asked.out} holds none"))
+    mine = ("out", "add", "recipes")
+    if others := [f.name for f in dataclasses.fields(asked) if _given(asked, f) and f.name not in mine]:
+        raise ValueError(f"a comparison goes on as it was planned, got --{others[0]} too; leave it out")
+    # Read anew, as its runs will be: a preset that has changed since is another plan.
+    entries = tuple(_entry(shlex.join([e.recipe, *e.words]), begun.data) for e in begun.entries)
+    return dataclasses.replace(begun, entries=entries, machine=machine(begun.device, begun.jobs)), asked.out
 
 
 def _comparison(asked: Compare, arguments: list[str]) -> "tuple[Comparison, Path]":

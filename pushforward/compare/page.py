@@ -11,6 +11,7 @@ import torch
 from pushforward import __version__
 from pushforward.compare import results as numbers
 from pushforward.compare.picture import ACROSS
+from pushforward.compare.plan import short_names
 from pushforward.compare.results import Outcome, Point, Results, Row
 from pushforward.compare.runs import GUARD
 from pushforward.compare.speed import AIM, SHARE
@@ -27,7 +28,7 @@ DASHES = ("solid", "dash", "dot")
 def render(results: Results, shown: dict[str, np.ndarray]) -> str:
     """The whole page. shown: see `picture.samples`."""
     c = results.comparison
-    labels = [entry.label for entry in c.entries]
+    labels = list(short_names(c.entries).values())
     told = {
         "Data": c.data,
         "Budget": f"{numbers.span(c.seconds)} a run" if c.seconds else f"{count(c.examples or 0, 'example')} a run",
@@ -56,11 +57,11 @@ def _claim(results: Results) -> str:
     best = done[0]
     ratio, name = best.spread(results.main, ratio=True), _distance(results)
     near = "" if ratio is None else f": its {name} is {ratio.mean:.3g} times the floor of real data against real data"
-    lead = f"{best.entry.label} is nearest to the data{near}."
+    lead = f"{best.name} is nearest to the data{near}."
     if len(done) > 1 and ratio is not None:
         second = done[1].spread(results.main, ratio=True)
         overlap = second and None not in (ratio.high, second.low) and (second.low or 0) <= (ratio.high or 0)
-        lead += f" Next is {done[1].entry.label}" + (
+        lead += f" Next is {done[1].name}" + (
             f" at {second.mean:.3g}{', and the intervals of the two overlap' if overlap else ''}." if second else "."
         )
     return lead
@@ -80,7 +81,9 @@ def _table(results: Results) -> Section:
     real = ["1", *("" if f is None else f"{f:.3g}" for f in floors), *[""] * 5]
     body = _line("real data", real)
     for row in results.rows:
-        body += _line(f"<code>{escape(row.entry.label)}</code>{_small(row.reason)}", numbers.cells(results, row))
+        body += _line(
+            f"<code>{escape(row.name)}</code>{_options(row)}{_small(row.reason)}", numbers.cells(results, row)
+        )
     remark = f"<p class='remark'>{escape(numbers.explained(results))}</p>"
     return Section("numbers", "Side by side", _ruled(head, body) + remark)
 
@@ -90,6 +93,11 @@ def _line(label: str, cells: list[str]) -> str:
     parts = [cell.partition(" (") for cell in cells]
     shown = [escape(a) + (f"<small>{escape(b.removesuffix(')'))}</small>" if sign else "") for a, sign, b in parts]
     return f"<tr><td>{label}</td>" + "".join(f"<td class='figure'>{cell}</td>" for cell in shown) + "</tr>"
+
+
+def _options(row: Row) -> str:
+    """The row with all its options, where its name leaves some out."""
+    return "" if row.name == row.entry.label else f"<small>{escape(row.entry.label)}</small>"
 
 
 def _small(text: str | None) -> str:
@@ -140,17 +148,17 @@ def _figure(
             continue
         xs, mean, low, high = (np.array(column) for column in zip(*sound, strict=True))
         values += [*low, *high]
-        colour, dash = order[row.entry.label]
+        colour, dash = order[row.name]
         trace: Figure = {
             "type": "scatter",
             "mode": "lines+markers",
             "x": xs,
             "y": mean,
-            "name": escape(row.entry.label),
+            "name": escape(row.name),
             "showlegend": legend,
             "line": {"color": colour, "width": 2, "dash": dash},
             "marker": {"color": colour, "size": 5},
-            "hovertemplate": f"{escape(row.entry.label)}: %{{y:.3g}}<extra></extra>",
+            "hovertemplate": f"{escape(row.name)}: %{{y:.3g}}<extra></extra>",
         }
         if len(row.finished) > 1:
             bars = {"array": high - mean, "arrayminus": mean - low, "color": f"{colour}/0.5"}
@@ -187,8 +195,8 @@ def _floor(results: Results, name: str) -> float | None:
 
 def _colours(results: Results) -> dict[str, tuple[str, str]]:
     """A colour and a dash for each recipe, the same in all charts."""
-    labels = [row.entry.label for row in results.rows]
-    return {label: (f"@c{i % 6}", DASHES[i // 6 % len(DASHES)]) for i, label in enumerate(labels)}
+    names = [row.name for row in results.rows]
+    return {name: (f"@c{i % 6}", DASHES[i // 6 % len(DASHES)]) for i, name in enumerate(names)}
 
 
 def _samples(shown: dict[str, np.ndarray]) -> Section:
@@ -252,7 +260,7 @@ def _run(row: Row, run: Outcome, seconds: float | None) -> str:
     ended = run.reason or ("finished" if run.metrics is not None else "not finished")
     if run.metrics is not None and planned and run.seen < planned:
         ended = "out of time"
-    name = f"<code>{escape(row.entry.label)}</code>, seed {run.seed}"
+    name = f"<code>{escape(row.name)}</code>, seed {run.seed}"
     linked = f"<a href='{escape(run.folder)}/report.html'>{name}</a>" if run.metrics is not None else name
     each = run.flops / run.seen if run.seen else math.nan
     cells: list[Any] = [f"{run.seconds:,.0f}", f"{run.seconds / seconds:.0%}" if seconds else ""]

@@ -22,7 +22,7 @@ INK = 32
 
 
 def samples(folder: Path, results: Results) -> dict[str, np.ndarray]:
-    """By label, in the table's order: what `exhibits.npz` holds of the median run; of real data first.
+    """By name, in the table's order: what `exhibits.npz` holds of the median run; of real data first.
 
     Images uint8 [32, H, W, C], or points float [1000, 2]; recipes without a finished run are left out.
     """
@@ -32,7 +32,7 @@ def samples(folder: Path, results: Results) -> dict[str, np.ndarray]:
         if run is None:
             continue
         held = arrays(folder / run.folder / "exhibits.npz")
-        for label, name in (("real data", "real"), (row.entry.label, "fake")):
+        for label, name in (("real data", "real"), (row.name, "fake")):
             if name in held and label not in found and held[name].ndim in (2, 4):
                 found[label] = held[name][: ACROSS * DOWN if held[name].ndim == 4 else SHOWN]
     return found

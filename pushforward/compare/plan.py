@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,24 @@ class Comparison:
             if value != getattr(default, name):
                 words += [f"--{name.replace('_', '-')}", str(value)]
         return words
+
+
+def short_names(entries: tuple[Entry, ...]) -> dict[str, str]:
+    """By label, what tells a row from the others: the recipe, with the options that not all its rows have."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        rows = [_options(other.words) for other in entries if other.recipe == entry.recipe]
+        own = [words for words in _options(entry.words) if not all(words in row for row in rows)]
+        bare = dataclasses.replace(entry, words=tuple(word for words in own for word in words))
+        found[entry.label] = bare.label
+    names = list(found.values())
+    return {label: name if names.count(name) == 1 else label for label, name in found.items()}
+
+
+def _options(words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Each option with its values."""
+    starts = [i for i, word in enumerate(words) if word.startswith("--")]
+    return [words[i:j] for i, j in pairwise([*starts, len(words)])]
 
 
 def parse_budget(text: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.compare.plan import Comparison, Entry
+from pushforward.compare.plan import Comparison, Entry, short_names
 from pushforward.compare.speed import Probe, read_probe
 from pushforward.core import runlog
 from pushforward.metrics.catalogue import known
@@ -55,9 +55,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe."""
+    """One recipe. name: what tells it from the others, see `plan.short_names`."""
 
     entry: Entry
+    name: str
     probe: Probe | None
     runs: tuple[Outcome, ...]
 
@@ -126,16 +127,18 @@ class Results:
 
 def collect(comparison: Comparison, folder: Path) -> Results:
     """Reads what is there, whether all runs have ended or not."""
-    rows = []
+    rows, names = [], short_names(comparison.entries)
     for entry in comparison.entries:
         found = read_probe(folder / "probes" / f"{entry.slug}.json")
         runs = [outcome(run_folder(folder, entry, seed), seed, found) for seed in range(comparison.seeds)]
         reason = failure(folder / "probes" / entry.slug)
         if found is None and reason is not None:
             runs = [dataclasses.replace(run, reason=reason) for run in runs]
-        rows.append(Row(entry, found, tuple(runs)))
-    names = {name for row in rows for run in row.finished for name in run.metrics or {}}
-    main = next((name for name in ("frechet", *sorted(names)) if name in names and name[:7] in ("frechet", "w2")), "")
+        rows.append(Row(entry, names[entry.label], found, tuple(runs)))
+    measured = {name for row in rows for run in row.finished for name in run.metrics or {}}
+    main = next(
+        (name for name in ("frechet", *sorted(measured)) if name in measured and name[:7] in ("frechet", "w2")), ""
+    )
 
     def key(row: Row) -> float:
         spread = row.spread(main)
@@ -185,6 +188,7 @@ def as_json(results: Results) -> dict[str, Any]:
         recipes.append(
             {
                 "recipe": row.entry.label,
+                "name": row.name,
                 "config": row.entry.config,
                 "probe": row.probe and {**dataclasses.asdict(row.probe), "rate": row.probe.rate},
                 "over_floor": ratio and dataclasses.asdict(ratio),
@@ -206,9 +210,11 @@ def markdown(results: Results) -> str:
     real = ["real data", "1", *("" if f is None else f"{f:.3g}" for f in floors)]
     lines.append("| " + " | ".join([*real, *[""] * 5]) + " |")
     for row in results.rows:
-        lines.append("| " + " | ".join([f"`{row.entry.label}`", *cells(results, row)]) + " |")
-    failed = [f"`{row.entry.label}`: {row.reason}." for row in results.rows if row.reason]
-    return "\n".join([*lines, "", explained(results), *(["", "Failed: " + " ".join(failed)] if failed else []), ""])
+        lines.append("| " + " | ".join([f"`{row.name}`", *cells(results, row)]) + " |")
+    failed = [f"`{row.name}`: {row.reason}." for row in results.rows if row.reason]
+    chosen = [f"- {row.name}: `{row.entry.label}`" for row in results.rows if row.name != row.entry.label]
+    lines += ["", explained(results), *(["", "Failed: " + " ".join(failed)] if failed else [])]
+    return "\n".join([*lines, *(["", "Where options are not all named above:", "", *chosen] if chosen else []), ""])
 
 
 def cells(results: Results, row: Row) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -49,10 +50,14 @@ def two_players(
     def player(name: str, net: nn.Module, rate: float, half_life: float | Schedule | None) -> Player:
         nets = nn.ModuleDict({name: net})
         average = None if half_life is None else EMA(nets, half_life)
-        decayed = None if decay is None else lambda seen: rate * decay(seen)
+        decayed = None if decay is None else partial(_share, rate, decay)
         return Player(nets, make(nets.parameters(), rate), decayed, betas_schedule, ema=average)
 
     return {"critic": player("D", D, rates[0], None), "generator": player("G", G, rates[1], ema)}
+
+
+def _share(rate: float, left: Schedule, seen: int) -> float:
+    return rate * left(seen)
 
 
 def alternate(

@@ -98,7 +98,7 @@ def test_the_table_holds_the_numbers_of_the_runs(compared: Path) -> None:
     # Student's t with one degree of freedom: 12.706 standard errors, which are half the difference of two values.
     assert spread.high == pytest.approx(spread.mean + 12.7062 * abs(ratios[0] - ratios[1]) / 2, rel=1e-4)
     table = (compared / "table.md").read_text()
-    (line,) = [line for line in table.splitlines() if line.startswith(f"| `cgan {SMALL}` |")]
+    (line,) = [line for line in table.splitlines() if line.startswith("| `cgan` |")]
     assert f"| {spread.mean:.3g} (" in line
     accuracy = sum(m["accuracy"]["value"] for m in seeds) / 2
     assert line.split(" | ")[5].startswith(f"{accuracy:.3g}")
@@ -113,7 +113,7 @@ def test_a_recipe_that_fails_is_in_the_table_with_its_reason_and_ends_no_other(c
     assert row.reason.startswith("seed 0: ")
     assert row.reason.endswith("is not finite in round 0")
     table = (compared / "table.md").read_text()
-    assert f"Failed: `{RECIPES[1]}`: seed 0: " in table
+    assert "Failed: `gan`: seed 0: " in table
     assert table.count("| 0 of 2 |") == 1
 
 
@@ -167,7 +167,7 @@ def test_a_second_call_does_only_what_is_left_and_gives_the_same_numbers(
     for one, other in zip(before.rows, after.rows, strict=True):
         for name in ("frechet", "precision", "recall", "accuracy"):
             assert one.spread(name) == other.spread(name)
-    assert "| `cgan --width 8 --batch 50` |" in capsys.readouterr().out
+    assert "| `cgan` |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_aga
     assert main(words) == 0
     slug = "dcgan-width-8-batch-50"
     assert called == [["probe", "copy"], ["run", f"{slug}-0"], ["run", f"{slug}-1"]]
-    assert f"| `dcgan {SMALL}` |" in capsys.readouterr().out
+    assert "| `dcgan` |" in capsys.readouterr().out
     plan = plan_of(copy)
     assert [entry.recipe for entry in plan.entries] == [*(e.recipe for e in plan_of(compared).entries), "dcgan"]
     assert dataclasses.replace(plan, entries=(), command="") == dataclasses.replace(

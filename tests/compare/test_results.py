@@ -10,7 +10,7 @@ import pytest
 
 from pushforward.compare.page import render
 from pushforward.compare.picture import picture, samples
-from pushforward.compare.plan import Comparison, Entry, Machine
+from pushforward.compare.plan import Comparison, Entry, Machine, short_names
 from pushforward.compare.record import write_record
 from pushforward.compare.results import as_json, collect, interval, markdown, run_folder, si
 from pushforward.compare.speed import Phase, Probe, write_probe
@@ -119,7 +119,7 @@ def test_a_run_that_failed_after_its_measurements_counts_as_failed(tmp_path: Pat
 
 
 def test_the_page_has_every_recipe_and_every_run_and_fetches_nothing(tmp_path: Path) -> None:
-    plan = comparison("a", "b --loss <hinge>", "c")
+    plan = comparison("a", "b --loss <hinge>", "b")
     for seed in range(3):
         leave(plan, tmp_path, "a", seed, 8.0 + seed)
         leave(plan, tmp_path, "b --loss '<hinge>'", seed, (4.0, 5.0, 9.0)[seed])
@@ -162,6 +162,23 @@ def test_labels_too_long_for_their_grid_are_cut(tmp_path: Path) -> None:
     assert short is not None
     assert long is not None
     assert short.size == long.size
+
+
+def test_rows_are_called_by_what_tells_them_apart_and_the_table_gives_all_options_below(tmp_path: Path) -> None:
+    plan = comparison("a --x 1 --y 2", "a --x 1 --z 3 4", "b --x 1", "a --x 1")
+    assert list(short_names(plan.entries).values()) == ["a --y 2", "a --z 3 4", "b", "a"]
+    # The same options in another order differ in nothing but their order.
+    twins = comparison("a --x 1 --y 2", "a --y 2 --x 1").entries
+    assert list(short_names(twins).values()) == ["a --x 1 --y 2", "a --y 2 --x 1"]
+    for entry in plan.entries:
+        leave(plan, tmp_path, entry.label, 0, 5.0)
+    results = collect(plan, tmp_path)
+    assert list(samples(tmp_path, results)) == ["real data", "a --y 2", "a --z 3 4", "b", "a"]
+    table = markdown(results)
+    assert "| `b` |" in table
+    assert "\n- b: `b --x 1`\n" in table
+    page = render(results, {})
+    assert "<code>b</code><small>b --x 1</small>" in page
 
 
 def test_numbers_read_as_people_write_them() -> None:
