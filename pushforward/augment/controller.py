@@ -57,14 +57,16 @@ class Controller:
         self._signs[1] += signs.numel()
 
     @torch.no_grad()
-    def adjust(self, examples: int, reduce: Callable[[list[Tensor]], None] | None = None) -> None:
+    def gather(self, average: Callable[[list[Tensor]], None]) -> None:
+        """Makes what was observed that of all processes. average: takes the mean of tensors over them, in place."""
+        average([self._signs])
+
+    @torch.no_grad()
+    def adjust(self, examples: int) -> None:
         """Moves p by `examples / speed` towards the target, and forgets what was observed.
 
-        examples: seen since the last time, by all processes. reduce: averages tensors over processes, in place.
-        Without a target, or where nothing was observed, p stays.
+        examples: seen since the last time, by all processes. Without a target, or where nothing was observed, p stays.
         """
-        if reduce is not None:
-            reduce([self._signs])
         if self.target is not None:
             excess = self._signs[0] - self.target * self._signs[1]
             self.p.add_(excess.sign() * (examples / self.speed)).clamp_(0, 1)

@@ -11,13 +11,14 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from pushforward.core.distributed import World, average_
 from pushforward.core.duel import Judge, Sampler
 from pushforward.core.game import Batch, Clock, Game, Generate, Move, Objective, Player, Stateful
 from pushforward.core.schedule import Schedule, held
 from pushforward.games.augmentation import Augmenter
 from pushforward.layers.conditioning import Conditioning
 from pushforward.objectives import adversarial, penalties
-from pushforward.objectives.penalties import lazy, twice_differentiable
+from pushforward.objectives.penalties import lazy, precise, twice_differentiable
 
 Loss = Literal["non-saturating", "minimax", "hinge", "wasserstein", "least-squares", "relativistic"]
 Penalty = Literal["gp", "lp", "0gp", "r1", "r1+r2", "dragan"]
@@ -38,6 +39,7 @@ BETWEEN = {
 }
 SLOPES = {"r1": ("r1",), "r1+r2": ("r1", "r2")}
 DIFFERENCES = ("wasserstein", "relativistic")  # only differences of logits count, so that a logit's sign says nothing
+UNDECIDED = {"least-squares": 0.5}  # the logit of a critic that can't tell real from fake, where it is not 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Rules:
     augment_p: float = 0.0
     """ADA's probability p at the start."""
     augment_target: float | None = 0.6
-    """Mean sign of the critic's logits on real examples that ADA holds by moving p; None leaves p as it is."""
+    """Mean sign of the critic's logits on real examples (less those on fakes, where only differences count) that ADA
+    holds by moving p; None leaves p as it is."""
     augment_speed: int = 500_000
     """Examples in which ADA can move p from 0 to 1."""
     augment_groups: tuple[str, ...] = ("blit", "geometry", "color")
@@ -164,6 +167,11 @@ class Duel:
         if rules.augment is not None:
             if len(shape) != 3:
                 raise ValueError(f"augmentations are of images, got examples of shape {shape}; give --augment None")
+            if rules.augment == "ada" and (augment_p, rules.augment_target, rules.augment_p) == (None, None, 0.0):
+                raise ValueError(
+                    "ADA without a target holds its p, and p is 0, got --augment-target None and --augment-p 0; give "
+                    "--augment-p a probability, or a target"
+                )
             self.augmenter = Augmenter(
                 rules.augment,
                 groups=rules.augment_groups,
@@ -191,9 +199,10 @@ class Duel:
             if weight is not None and rules.penalty not in SLOPES:
                 given["eps"] = clock.uniform(len(x))
             if weight is not None and rules.penalty == "dragan":
-                given["noise"] = clock.uniform(len(x), *x.shape[1:])
+                given["noise"] = self._noise(clock, self.real(x), given["eps"])
             yield Move(self.names[0], partial(self.critic, penalty=weight), given)
-        terms = [(t, t.every * t.weight) for t in self.generator_terms if clock.round % t.every == 0]
+        weights = [(t, lazy(t.weight, t.every, clock.round)) for t in self.generator_terms]
+        terms = [(t, weight) for t, weight in weights if weight is not None]
         seen = ("real", "fake") if self.losses.relative else ("fake",)
         given = {"x": x, **y, **self.draws(clock, len(x)), **self._chances(clock, len(x), *seen)}
         generator: Objective = partial(self.generator, terms=terms)
@@ -229,7 +238,8 @@ class Duel:
                 taken = {"penalty": self._penalty(x, fake, batch)}
         if self.augmenter is not None:
             differences = self.rules.loss in DIFFERENCES
-            self.augmenter.observe(real_logits - fake_logits if differences else real_logits)
+            against = fake_logits if differences else UNDECIDED.get(self.rules.loss, 0.0)
+            self.augmenter.observe(real_logits - against)
         loss = self.losses.critic(real_logits, fake_logits)
         told = {"real": real_logits.mean(), "fake": fake_logits.mean()}
         if self.augmenter is not None and self.augmenter.p is not None:
@@ -271,7 +281,7 @@ class Duel:
         """Logits and R1 (and R2) from one pass; gradients are with respect to what was not yet augmented."""
         names = SLOPES[str(self.rules.penalty)]
         with twice_differentiable(x.device):
-            given = {"r1": x.detach().float(), "r2": fake.detach().float()}
+            given = {"r1": precise(x), "r2": precise(fake)}
             for name in names:
                 given[name].requires_grad_(True)
             real_logits, fake_logits = self._logits(given["r1"], given["r2"], batch)
@@ -285,10 +295,17 @@ class Duel:
             return self.D(self._seen(between, batch, "real"), batch.get("y"))
 
         if self.rules.penalty == "dragan":
-            x = x.float()
-            eps = batch["eps"].view(-1, *[1] * (x.dim() - 1))
-            return penalties.dragan_penalty(D, x, eps * (x.std(correction=0) / 2) * batch["noise"])
+            return penalties.dragan_penalty(D, x, batch["noise"])
         return BETWEEN[str(self.rules.penalty)](D, x, fake, batch["eps"])
+
+    @staticmethod
+    def _noise(clock: Clock, x: Tensor, eps: Tensor) -> Tensor:
+        """DRAGAN's δ (see `penalties.dragan_penalty`), by the deviation of the whole batch, of all processes."""
+        x = precise(x)
+        moments = [x.mean(), x.square().mean()]
+        average_(moments, World(clock.rank, clock.world))
+        std = (moments[1] - moments[0].square()).clamp_min(0).sqrt()
+        return eps.view(-1, *[1] * (x.dim() - 1)) * (std / 2) * clock.uniform(*x.shape)
 
     def _chances(self, clock: Clock, n: int, *kinds: str) -> Batch:
         """The augmentation's random numbers for each kind of image, by names that begin with it."""

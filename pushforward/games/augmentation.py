@@ -1,6 +1,7 @@
 """What the critic's images go through: an augmentation, its probability, and who moves that."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -52,7 +53,7 @@ class Augmenter:
         return self.pipe(x, draws)
 
     def observe(self, logits: Tensor) -> None:
-        """Takes in the critic's logits on real images [B]."""
+        """Takes in logits [B], high where the critic takes a real image for real; 0: it can't tell."""
         if self.controller is not None and self.controller.target is not None:
             self.controller.observe(logits)
 
@@ -62,10 +63,12 @@ class Augmenter:
             return
         if self.schedule is not None:
             self.controller.set(self.schedule(clock.seen))
-        elif self.controller.target is not None and (clock.round + 1) % EVERY == 0:
-            world = World(clock.rank, clock.world)
-            self.controller.adjust(clock.seen - self._seen, lambda tensors: average_(tensors, world))
-            self._seen = clock.seen
+        elif self.controller.target is not None:
+            # After every round, so that all processes hold the same, and any one's state is everyone's.
+            self.controller.gather(partial(average_, world=World(clock.rank, clock.world)))
+            if (clock.round + 1) % EVERY == 0:
+                self.controller.adjust(clock.seen - self._seen)
+                self._seen = clock.seen
 
     def state_dict(self) -> dict[str, Any]:
         own = None if self.controller is None else self.controller.state_dict()

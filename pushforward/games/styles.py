@@ -1,5 +1,6 @@
 """Mixing regularisation: styles of two latents in one image. Karras et al. 2019, arXiv:1812.04948, Section 3.1."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,14 +11,18 @@ from pushforward.core.game import Batch, Clock
 
 
 class Styled(Protocol):
-    """A generator in two parts, of whose layers the first `used` make its images."""
+    """A generator in two parts, of whose layers the first `used` make its images, with `numbers` of noise each."""
 
     @property
     def used(self) -> int: ...
 
+    @property
+    def numbers(self) -> int: ...
+
     def mapping(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
 
-    def synthesis(self, w: Tensor) -> Tensor: ...
+    @property
+    def synthesis(self) -> Callable[[Tensor, Tensor], Tensor]: ...
 
 
 def mixed(w: Tensor, other: Tensor, crossover: Tensor) -> Tensor:
@@ -44,8 +49,8 @@ class Mixing:
             )
 
     def draws(self, clock: Clock, n: int) -> Batch:
-        """z [n, latent]; and other [n, latent], crossover [n]: the first layer with the other's style, from 1 on."""
-        z = {"z": clock.normal(n, self.latent)}
+        """z [n, latent], maps [n, numbers], the noise; other [n, latent], crossover [n], its first layer, from 1 on."""
+        z = {"z": clock.normal(n, self.latent), "maps": clock.normal(n, self.G.numbers)}
         if not self.probability:
             return z
         crossover = 1 + clock.integers(n, self.G.used - 1)
@@ -62,4 +67,4 @@ class Mixing:
 
     def make(self, batch: Batch) -> Tensor:
         """Their images [B, C, R, R]."""
-        return self.G.synthesis(self.styles(batch))
+        return self.G.synthesis(self.styles(batch), batch["maps"])

@@ -9,7 +9,8 @@ from pushforward.layers.conditioning import one_hot
 class StyleMean(nn.Module):
     """A running mean of styles for each class: `mean` [classes or 1, size], 0 at first.
 
-    decay: of a mean, for each batch in which its class has its share. Differs from the paper: a mean for each class.
+    decay: of a mean, for each batch it follows in which its class has its share, so that micro-batches shorten its
+    memory. Differs from the paper: a mean for each class.
     """
 
     mean: Tensor

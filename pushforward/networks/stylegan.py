@@ -29,15 +29,15 @@ def adaptive_instance_norm(x: Tensor, style: Tensor) -> Tensor:
 class Layer(nn.Module):
     """Doubling, 3×3 and blur, or 3×3 alone, or nothing; noise, bias, leaky ReLU, AdaIN. maps, w [B, W] -> maps.
 
-    number: the layer's, from the coarsest: 0 has no convolution, even ones beyond double. The noise is a plane, new at
-    every use in training and always the same in eval mode; each map takes it in by a learned strength, 0 at first.
+    number: the layer's, from the coarsest: 0 has no convolution, even ones beyond double. The noise is a plane, of
+    which each map takes in a learned share, 0 at first.
     """
 
     noise: Tensor
 
     def __init__(self, styles: int, fan_in: int, fan_out: int, number: int) -> None:
         super().__init__()
-        side = 4 * 2 ** (number // 2)
+        self.side = side = 4 * 2 ** (number // 2)
         self.up = number > 1 and number % 2 == 0
         self.conv = EqualConv2d(fan_in, fan_out, 3, bias=False, gain=GAIN) if number else None
         self.strength = nn.Parameter(torch.zeros(fan_out, 1, 1))
@@ -47,11 +47,12 @@ class Layer(nn.Module):
         noise = torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(number), device="cpu")
         self.register_buffer("noise", noise.to(self.bias.device), persistent=False)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """noise: [B, side²], or None for the fixed one."""
         if self.conv is not None:
             x = blur(up_conv(x, self.conv), BLUR) if self.up else self.conv(x)
-        noise = torch.randn_like(x[:, :1]) if self.training else self.noise.to(x.dtype)
-        return adaptive_instance_norm(leaky_relu(x + self.strength * noise + self.bias), self.style(w))
+        plane = (self.noise if noise is None else noise).to(x.dtype).view(-1, 1, self.side, self.side)
+        return adaptive_instance_norm(leaky_relu(x + self.strength * plane + self.bias), self.style(w))
 
 
 class Mapping(nn.Module):
@@ -108,6 +109,10 @@ class Generator(nn.Module):
         """Layers in use at this stage of growth."""
         return 2 * (self.growth.level + 1)
 
+    @property
+    def _planes(self) -> list[int]:
+        return [(4 * 2 ** (i // 2)) ** 2 for i in range(self.used)]
+
     def mapping(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z [B, latent] (and y [B]) -> w [B, L, latent], the same for all layers; in training, `average` follows it."""
         w = self.mapping_network(z, y)
@@ -115,11 +120,23 @@ class Generator(nn.Module):
             self.average.follow(w, y)
         return w[:, None].expand(-1, len(self.layers), -1)
 
-    def synthesis(self, w: Tensor) -> Tensor:
-        """Styles w [B, L, latent] -> images [B, C, R, R]; rows of layers beyond the stage of growth are not used."""
+    @property
+    def numbers(self) -> int:
+        """Numbers of noise that an image takes at this stage of growth."""
+        return sum(self._planes)
+
+    def synthesis(self, w: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Styles w [B, L, latent] (and noise: [B, numbers]) -> images [B, C, R, R].
+
+        Rows of layers beyond the stage of growth are not used. Without noise it draws some when training, and has the
+        same for all images otherwise.
+        """
+        if noise is None and self.training:
+            noise = torch.randn(len(w), self.numbers, device=w.device)
+        planes = [None] * self.used if noise is None else noise.split(self._planes, dim=1)
         h = before = self.constant.expand(len(w), -1, -1, -1)
         for i in range(self.used):
             if i % 2 == 0:
                 before = h
-            h = self.layers[i](h, w[:, i])
+            h = self.layers[i](h, w[:, i], planes[i])
         return grown(self.growth, self.to_rgb, before, h)

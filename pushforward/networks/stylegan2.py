@@ -171,6 +171,11 @@ class Generator(nn.Module):
         w = self.mapping(z, y)
         return self.synthesis(w if psi is None else self.average.truncated(w, y, psi))
 
+    @property
+    def numbers(self) -> int:
+        """Numbers of noise that an image takes."""
+        return self.synthesis.numbers
+
     def mapping(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z [B, latent] (and y [B]) -> w [B, used, latent], the same for all layers."""
         w = self.styles(z, y)

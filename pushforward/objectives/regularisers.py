@@ -73,7 +73,7 @@ def lecam(real: Tensor, fake: Tensor, anchors: LeCamAnchors, one_sided: bool = F
     below α_R. With Wasserstein losses the game then minimises a multiple of the LeCam divergence.
     Tseng et al. 2021, arXiv:2104.03310.
     """
-    above, below = _precise(real) - anchors.fake.value, anchors.real.value - _precise(fake)
+    above, below = precise(real) - anchors.fake.value, anchors.real.value - precise(fake)
     if one_sided:
         above, below = F.relu(above), F.relu(below)
     return above.square().mean() + below.square().mean()
@@ -87,7 +87,7 @@ def consistency(D: Net, x: Tensor, changed: Tensor) -> Tensor:
     """
     with torch.autocast(x.device.type, enabled=False):
         # Two passes: with BatchNorm in the critic, the two must be normalised apart.
-        return (D(_precise(x.detach())) - D(_precise(changed.detach()))).square().mean()
+        return (D(precise(x.detach())) - D(precise(changed.detach()))).square().mean()
 
 
 def balanced_consistency(D: Net, real: Tensor, real_changed: Tensor, fake: Tensor, fake_changed: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def latent_consistency(D: Net, G: Net, z: Tensor, changed: Tensor) -> Tensor:
     Zhao et al. 2020, arXiv:2002.04724, Algorithm 2.
     """
     with torch.autocast(z.device.type, enabled=False), torch.no_grad():
-        before, after = G(_precise(z)), G(_precise(changed))
+        before, after = G(precise(z)), G(precise(changed))
     return consistency(D, before, after)
 
 
@@ -115,7 +115,7 @@ def latent_diversity(G: Net, z: Tensor, changed: Tensor) -> Tensor:
     Arguments as of `latent_consistency`. Zhao et al. 2020, arXiv:2002.04724, Algorithm 2.
     """
     with torch.autocast(z.device.type, enabled=False):
-        return -(G(_precise(z)) - G(_precise(changed))).flatten(1).square().sum(1).mean()
+        return -(G(precise(z)) - G(precise(changed))).flatten(1).square().sum(1).mean()
 
 
 def orthogonal(weight: Tensor) -> Tensor:
@@ -160,8 +160,8 @@ def weight_clipping(limit: float = 0.01) -> Callable[[nn.Module], None]:
 
 
 def _rows(weight: Tensor) -> Tensor:
-    return _precise(weight).flatten(1)
+    return precise(weight).flatten(1)
 
 
-def _precise(x: Tensor) -> Tensor:
+def precise(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()

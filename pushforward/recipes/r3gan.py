@@ -97,6 +97,9 @@ def build(cfg: Config, spec: DataSpec) -> Game:
 
     settled = max(round(cfg.settle * cfg.examples), 1)
 
+    if cfg.augment_p_end is not None and not 0 <= cfg.augment_p_end <= 1:
+        raise ValueError(f"--augment-p-end is a probability, from 0 to 1, got {cfg.augment_p_end}; give one")
+
     def towards(start: float, end: float | None) -> Schedule | None:
         return None if end is None else cosine(start, end, settled)
 

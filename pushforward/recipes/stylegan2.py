@@ -111,16 +111,10 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     paths = PathLengths(G, mixing)
     gamma = 2e-4 * spec.shape[-1] ** 2 / cfg.batch if cfg.penalty_weight is None else cfg.penalty_weight
 
-    def draws(clock: Clock, n: int) -> Batch:
-        return {**mixing.draws(clock, n), "maps": clock.normal(n, G.synthesis.numbers)}
-
-    def make(batch: Batch) -> Tensor:
-        return G.synthesis(mixing.styles(batch), batch["maps"])
-
     terms = [] if cfg.path_weight is None else [GeneratorTerm("path", cfg.path_weight, paths.penalty, cfg.path_every)]
     duel = Duel(
-        G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, draws=draws, make=make,
-        generator_terms=terms, penalty_weight=lambda seen: gamma,
+        G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, draws=mixing.draws,
+        make=mixing.make,         generator_terms=terms, penalty_weight=lambda seen: gamma,
     )  # fmt: skip
 
     def play(batches: Iterator[Batch], clock: Clock) -> Iterator[Move]:

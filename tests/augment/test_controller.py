@@ -71,7 +71,8 @@ def test_processes_move_p_by_what_all_of_them_saw():
         (own,) = tensors
         own.copy_((own + other._signs) / 2)
 
-    mine.adjust(5000, reduce)
+    mine.gather(reduce)
+    mine.adjust(5000)
     assert p_of(mine) == pytest.approx(0.49, rel=1e-5)
 
 
@@ -154,7 +155,8 @@ def test_nothing_is_read_back_from_the_device(monkeypatch):
         for name in READS:
             patch.setattr(Tensor, name, refuse)
         controller.observe(logits)
-        controller.adjust(5000, lambda tensors: None)
+        controller.gather(lambda tensors: None)
+        controller.adjust(5000)
         controller.set(0.5)
         controller.observe(logits)
         controller.adjust(5000)

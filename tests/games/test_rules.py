@@ -72,8 +72,10 @@ def by_hand(kind: str, D: Any, x: Tensor, fake: Tensor, batch: dict[str, Tensor]
     if kind == "r1+r2":
         return (penalties.r1(D, x) + penalties.r2(D, fake)) / 2
     if kind == "dragan":
-        noise = batch["eps"].view(-1, 1, 1, 1) * x.std(correction=0) / 2 * batch["noise"]
-        return penalties.dragan_penalty(D, x, noise)
+        within = batch["noise"] / (batch["eps"].view(-1, 1, 1, 1) * x.std(correction=0) / 2)
+        assert within.min() >= 0
+        assert 0.9 < within.max() <= 1 + 1e-5
+        return penalties.dragan_penalty(D, x, batch["noise"])
     return BETWEEN[kind](D, x, fake, batch["eps"])
 
 
@@ -230,6 +232,61 @@ def test_a_penalty_without_a_weight_is_refused_where_there_is_no_rule_for_it() -
     with pytest.raises(ValueError, match="the penalty r1 needs a weight, got None"):
         duel(Rules(penalty="r1", penalty_weight=None))
     duel(Rules(penalty=None, penalty_weight=None))  # nothing to weigh
+
+
+class Mean(nn.Module):
+    """The mean of an image, and a constant."""
+
+    def __init__(self, constant: float) -> None:
+        super().__init__()
+        self.constant = nn.Parameter(torch.tensor(constant))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return x.mean((1, 2, 3)) + self.constant
+
+
+@pytest.mark.parametrize(
+    ("loss", "constant", "way"),
+    [
+        ("non-saturating", 1.0, 1),  # real: 2
+        ("non-saturating", -2.0, -1),  # real: -1
+        ("hinge", -1.0, -1),  # real: 0, undecided
+        ("least-squares", -0.5, -1),  # real: 0.5, undecided
+        ("least-squares", -0.25, 1),
+        ("wasserstein", -9.0, 1),  # real - fake: 1
+        ("relativistic", -9.0, 1),
+    ],
+)
+def test_p_follows_how_sure_the_critic_is_of_real_images_in_every_fourth_round(loss, constant, way):
+    class Zeros(nn.Module):
+        def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+            return torch.zeros(len(z), *SHAPE)
+
+    rules = Rules(loss=loss, augment="ada", augment_p=0.5, augment_speed=100, augment_groups=("blit",))
+    game, clock, told = Duel(Zeros(), Mean(constant), rules, latent=4, shape=SHAPE), Clock(3), []
+    for clock.round in range(8):
+        clock.begin_round()
+        for move in game.play(iter([{"x": torch.ones(6, *SHAPE)}]), clock):
+            told += [move.objective(move.batch)[1]["augment_p"]] if move.player == "critic" else []
+            clock.seen += 6 if move.player == "critic" else 0
+    # As it was in each round, whatever became of it.
+    assert [round(p.item(), 3) for p in told] == [0.5] * 4 + [0.5 + way * 0.24] * 4
+    assert game.augmenter is not None
+    assert game.augmenter.p == pytest.approx(max(min(0.5 + way * 0.48, 1), 0))
+
+
+def test_a_scheduled_p_is_that_of_the_examples_seen_and_one_that_cannot_move_is_refused():
+    rules = Rules(augment="ada", augment_p=0.5)
+    game, clock = duel(rules, augment_p=lambda seen: seen / 100), Clock(3)
+    for clock.round in range(3):
+        clock.begin_round()
+        clock.seen += 6
+        for move in game.play(iter([{"x": X}]), clock):
+            move.objective(move.batch)
+    assert game.augmenter is not None
+    assert game.augmenter.p == pytest.approx(0.18)
+    with pytest.raises(ValueError, match="ADA without a target holds its p, and p is 0"):
+        duel(Rules(augment="ada", augment_target=None))
 
 
 def test_adas_probability_is_told_as_it_was_and_diffaugment_has_none_to_tell() -> None:

@@ -221,3 +221,8 @@ def test_r3gans_channels_halve_beyond_the_largest_full_side_and_never_fall_below
     G, D = nets(game)
     assert [m.third.weight.shape[0] for m in G.modules() if hasattr(m, "third")] == widths
     assert [m.third.weight.shape[0] for m in D.modules() if hasattr(m, "third")] == widths[::-1]
+
+
+def test_a_probability_at_the_end_that_is_none_is_refused_before_training():
+    with pytest.raises(ValueError, match=r"--augment-p-end is a probability, from 0 to 1, got 1\.5"):
+        build("r3gan", COLOURS, group=4, augment_p_end=1.5)
