@@ -155,14 +155,17 @@ def evaluator_for(plan: Plan, data: Data, device: torch.device) -> Evaluator:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a polite kill sets, instead of stopping at once; the second time, it stops at once."""
+    """An event that Ctrl-C or a polite kill sets, instead of stopping at once; the second Ctrl-C stops at once.
+
+    Not the second polite kill, as systems and parents send theirs side by side.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def ask(number: int, frame: object) -> None:
-        if stop.is_set():
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
 

@@ -189,19 +189,22 @@ def _fast_arithmetic() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _check_numbers(config: Any) -> None:
-    """No recipe has a use for counts below 1, nor for rates, weights and half-lives below 0."""
+def check_numbers(config: Any) -> None:
+    """No recipe has a use for counts below 1, nor for numbers below 0, but for ADA's target, which is signed.
+
+    Raises ValueError, naming the field.
+    """
     for name, value in dataclasses.asdict(config).items():
         if isinstance(value, int) and not isinstance(value, bool) and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-        if isinstance(value, float) and not 0 <= value < math.inf:
+        if isinstance(value, float) and name != "augment_target" and not 0 <= value < math.inf:
             raise ValueError(f"{name} must be a number from 0 up, got {value}")
 
 
 def _engine(plan: Plan, data: Data, device: torch.device, world: World) -> Engine:
     module, options = recipes.load(plan.recipe), plan.options
     config = module.Config(**plan.config)
-    _check_numbers(config)
+    check_numbers(config)
     with torch_seeded("build", options.seed):
         game = module.build(config, data.spec)
     return Engine(

@@ -57,25 +57,33 @@ class Compare:
 
 def do_compare(arguments: list[str]) -> int:
     asked = parse(Compare, arguments, "pushforward compare")
+    command = shlex.join(["pushforward", "compare", *arguments])
+    comparison, added, folder = _asked(asked, command)
     from pushforward.compare.lock import alone
     from pushforward.compare.plan import add_entries, keep_plan
     from pushforward.compare.runs import carry_out
     from pushforward.compare.watch import Watch
 
-    if asked.add and not asked.recipes:
-        raise ValueError("--add needs recipes to add, got none; name them, or leave out --add")
-    goes_on = asked.add or not asked.recipes
-    comparison, folder = _begun(asked) if goes_on else _comparison(asked, arguments)
-    added = tuple(_entry(words, comparison.data) for words in asked.recipes) if asked.add else ()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    comparison = keep_plan(comparison, folder)
+    folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
+        comparison = keep_plan(comparison, folder)
         if added:
-            comparison = add_entries(added, shlex.join(["pushforward", "compare", *arguments]), folder)
+            comparison = add_entries(added, command, folder)
         with Watch() as watch:
             watch.say(_announced(comparison))
             done = carry_out(comparison, folder, watch)
         return _tell(comparison, folder, done)
+
+
+def _asked(asked: Compare, command: str) -> "tuple[Comparison, tuple[Entry, ...], Path]":
+    """The comparison, what is added to it, and its folder; all that can be refused without training is refused here."""
+    if asked.add and not asked.recipes:
+        raise ValueError("--add needs recipes to add, got none; name them, or leave out --add")
+    if not asked.add and asked.recipes:
+        comparison, folder = _comparison(asked, command)
+        return comparison, (), folder
+    comparison, folder = _begun(asked)
+    return comparison, tuple(_entry(words, comparison.data) for words in asked.recipes), folder
 
 
 def _given(asked: Compare, option: dataclasses.Field[Any]) -> bool:
@@ -85,6 +93,7 @@ def _given(asked: Compare, option: dataclasses.Field[Any]) -> bool:
 def _begun(asked: Compare) -> "tuple[Comparison, Path]":
     """The comparison in --out, as this version would plan it and on this machine, and its folder."""
     from pushforward.compare.plan import machine, read_plan
+    from pushforward.data.catalogue import open_data
 
     begun = None if asked.out is None else read_plan(asked.out)
     if asked.out is None or begun is None:
@@ -98,15 +107,18 @@ def _begun(asked: Compare) -> "tuple[Comparison, Path]":
     mine = ("out", "add", "recipes")
     if others := [f.name for f in dataclasses.fields(asked) if _given(asked, f) and f.name not in mine]:
         raise ValueError(f"a comparison goes on as it was planned, got --{others[0]} too; leave it out")
-    # Read anew, as its runs will be: a preset that has changed since is another plan.
+    # Read anew, as its runs will be: data or a preset that have changed since are another plan.
+    data = open_data(begun.data, **dataclasses.asdict(begun.data_options))
     entries = tuple(_entry(shlex.join([e.recipe, *e.words]), begun.data) for e in begun.entries)
-    return dataclasses.replace(begun, entries=entries, machine=machine(begun.device, begun.jobs)), asked.out
+    here = machine(begun.device, begun.jobs)
+    return dataclasses.replace(begun, entries=entries, fingerprint=data.fingerprint, machine=here), asked.out
 
 
-def _comparison(asked: Compare, arguments: list[str]) -> "tuple[Comparison, Path]":
-    """What was asked, checked as far as can be without training, and its folder."""
+def _comparison(asked: Compare, command: str) -> "tuple[Comparison, Path]":
+    """A new comparison, and its folder."""
     from pushforward.compare.plan import Comparison, machine, parse_budget
     from pushforward.data.catalogue import CATALOGUE, open_data
+    from pushforward.looks import looks
     from pushforward.run import DataOptions
 
     if asked.data is None:
@@ -117,9 +129,13 @@ def _comparison(asked: Compare, arguments: list[str]) -> "tuple[Comparison, Path
     options = DataOptions(asked.resolution, asked.channels, asked.max_bad)
     entries = tuple(_entry(words, asked.data) for words in asked.recipes)
     data = open_data(asked.data, **dataclasses.asdict(options))
+    if asked.features is not None:
+        looks((f"features={asked.features}",))
+    # A path as it is from anywhere, so that the comparison can go on from anywhere.
+    known = asked.data in CATALOGUE
     comparison = Comparison(
         entries,
-        asked.data,
+        asked.data if known else str(Path(asked.data).expanduser().absolute()),
         data.fingerprint,
         machine(asked.device, max(asked.jobs, 1)),
         seconds,
@@ -130,9 +146,9 @@ def _comparison(asked: Compare, arguments: list[str]) -> "tuple[Comparison, Path
         asked.features,
         asked.device,
         options,
-        shlex.join(["pushforward", "compare", *arguments]),
+        command,
     )
-    name = asked.data if asked.data in CATALOGUE else Path(asked.data).expanduser().resolve().stem
+    name = asked.data if known else Path(asked.data).expanduser().resolve().stem
     return comparison, asked.out or Path("runs") / f"compare-{name}"
 
 
@@ -140,8 +156,9 @@ def _entry(text: str, data: str) -> "Entry":
     """A recipe with the options that stand behind it, read as `pushforward train` reads them."""
     from pushforward import recipes, run
     from pushforward.compare.plan import Entry
+    from pushforward.session import check_numbers
 
-    recipe, *words = shlex.split(text)
+    recipe, *words = shlex.split(text) or [""]
     module = recipes.load(recipe)
     config = run.preset(module, early(words, "--preset"), run.kind_of(data), recipe)
     wanted = dataclasses.make_dataclass(
@@ -157,6 +174,7 @@ def _entry(text: str, data: str) -> "Entry":
     asked: Any = parse(wanted, words, f"pushforward train {recipe}")
     if asked.recipe.examples != config.examples:
         raise ValueError(f"the comparison decides how much {recipe} sees, got --examples in {text!r}; give it outside")
+    check_numbers(asked.recipe)
     return Entry(recipe, tuple(words), dataclasses.asdict(asked.recipe), asked.accumulate, asked.bf16)
 
 

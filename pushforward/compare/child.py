@@ -1,5 +1,7 @@
 """A process of a comparison: `python -m pushforward.compare.child run FOLDER [WORD …]`, or `probe FOLDER INDEX`.
 
+Or `beside FOLDER INDEX`, which does a probe's work again and again, until it is killed, and writes nothing.
+
 It holds the reading end of a pipe as its standard input. When the other end closes, because whoever holds it was
 killed, it asks itself to stop, as Ctrl-C would: a run then saves a checkpoint, and no orphan takes time from others.
 """
@@ -15,7 +17,9 @@ from pathlib import Path
 def main(argv: Sequence[str]) -> int:
     """Does one thing; returns the exit status of `pushforward`."""
     what, folder, *words = argv
-    return run(Path(folder), words) if what == "run" else look(Path(folder), int(words[0]))
+    if what == "run":
+        return run(Path(folder), words)
+    return look(Path(folder), int(words[0]), endless=what == "beside")
 
 
 def run(folder: Path, words: Sequence[str]) -> int:
@@ -33,8 +37,8 @@ def run(folder: Path, words: Sequence[str]) -> int:
     return status
 
 
-def look(folder: Path, index: int) -> int:
-    """Probes one entry of the comparison in the folder."""
+def look(folder: Path, index: int, *, endless: bool = False) -> int:
+    """Probes one entry of the comparison in the folder; endless: over and over, as a load for others."""
     import dataclasses
 
     import torch
@@ -53,6 +57,8 @@ def look(folder: Path, index: int) -> int:
     data = open_data(comparison.data, **dataclasses.asdict(comparison.data_options), progress=False)
     device = resolve_device(comparison.device)
     found = probe(entry, data, device, seconds=comparison.seconds, examples=comparison.examples)
+    while endless:
+        probe(entry, data, device, seconds=comparison.seconds, examples=comparison.examples)
     write_probe(found, folder / "probes" / f"{entry.slug}.json")
     return 0
 

@@ -3,6 +3,7 @@
 import math
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,9 @@ def render(results: Results, shown: dict[str, np.ndarray]) -> str:
         "Device": c.machine.device,
         "Cores": c.machine.cores,
         "Threads a run": c.machine.threads,
-        "pushforward": __version__,
-        "torch": torch.__version__,
-        "Python": platform.python_version(),
+        "Page written by": f"pushforward {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }
-    heading = f"{_listed(labels) if len(labels) <= 4 else count(len(labels), 'recipe')} on {c.data}"
+    heading = f"{_listed(labels) if len(labels) <= 4 else count(len(labels), 'recipe')} on {Path(c.data).name}"
     header = (
         f"<p class='kicker'>pushforward compare</p><h1>{escape(heading)}</h1>"
         f"<p class='claim'>{escape(_claim(results))}</p>{facts(told)}{reproduce(c.command)}"
@@ -57,14 +56,20 @@ def _claim(results: Results) -> str:
     best = done[0]
     ratio, name = best.spread(results.main, ratio=True), _distance(results)
     near = "" if ratio is None else f": its {name} is {ratio.mean:.3g} times the floor of real data against real data"
-    lead = f"{best.name} is nearest to the data{near}."
+    lead = f"{best.name}{_survivors(best)} is nearest to the data{near}."
     if len(done) > 1 and ratio is not None:
         second = done[1].spread(results.main, ratio=True)
         overlap = second and None not in (ratio.high, second.low) and (second.low or 0) <= (ratio.high or 0)
-        lead += f" Next is {done[1].name}" + (
+        lead += f" Next is {done[1].name}{_survivors(done[1])}" + (
             f" at {second.mean:.3g}{', and the intervals of the two overlap' if overlap else ''}." if second else "."
         )
     return lead
+
+
+def _survivors(row: Row) -> str:
+    """How many of its seeds a row speaks for, where not for all."""
+    done, all_ = len(row.finished), len(row.runs)
+    return "" if done == all_ else f" ({done} of {all_} seeds)"
 
 
 def _distance(results: Results) -> str:
@@ -119,7 +124,7 @@ def _curves(results: Results) -> Section:
     charts = []
     for i, (x, get) in enumerate(ways.items()):
         spread = [get(p) for row in results.rows for run in row.finished for p in run.curve]
-        log = i > 0 and max(spread) > 8 * min(s for s in spread if s > 0)
+        log = i > 0 and max(spread) > 8 * min((s for s in spread if s > 0), default=math.inf)
         figure = _figure(results, main, x, f"{name} ÷ floor", get, ratio=True, xlog=log, legend=i == 0)
         drawn = plot(figure, f"{name} over {x}", f"{name} over its floor, by recipe, over {x}", tall=i == 0)
         charts.append(f"<div class='wide'>{drawn}</div>" if i == 0 else drawn)
@@ -234,7 +239,8 @@ def _how(results: Results) -> Section:
         "The minutes are those of training, with its checkpoints, logs and sample grids; the speed test before and all "
         "evaluations, which are made from the checkpoints afterwards, are not in them. Runs went "
         f"{'one at a time' if c.jobs == 1 else f'{c.jobs} at a time'}, one seed of every recipe before the next, so "
-        "that a slow hour of the machine meets all."
+        "that a slow hour of the machine meets all"
+        f"{'; rows that were added went after the others.' if chr(10) in c.command else '.'}"
     )
     flops = (
         "FLOPs are counted, not timed: convolutions and matrix products of whole rounds, forward and backward, a "

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from pushforward import recipes
 from pushforward.core.checkpoint import write_text
 from pushforward.run import DataOptions, resolve_device
 
@@ -217,16 +218,22 @@ def _difference(before: Comparison, now: Comparison) -> str | None:
     labels = [[entry.label for entry in plan.entries] for plan in (before, now)]
     if labels[0] != labels[1]:
         return f"recipes: {', '.join(labels[0])} there, {', '.join(labels[1])} asked"
-    # By way of JSON, in which tuples are lists.
-    old, new = (json.loads(json.dumps(dataclasses.asdict(plan))) for plan in (before, now))
+    old, new = (_plain(plan) for plan in (before, now))
     for name in new:
         if name not in ("entries", "command", "machine") and old[name] != new[name]:
             return f"{name}: {old[name]} there, {new[name]} asked"
     for label, one, other in zip(labels[0], old["entries"], new["entries"], strict=True):
-        # A field that a later version has brought is no difference: its default is what was done before.
-        for name in one["config"]:
-            if one["config"][name] != other["config"].get(name):
-                return f"{name} of {label}: {one['config'][name]} there, {other['config'].get(name)} asked"
+        # A field that a later version has brought was at its default before, as which it is no difference.
+        defaults = _plain(recipes.load(one["recipe"]).Config())
+        for name in {**one["config"], **other["config"]}:
+            was = one["config"].get(name, defaults.get(name))
+            if was != other["config"].get(name):
+                return f"{name} of {label}: {was} there, {other['config'].get(name)} asked"
         if {**one, "config": None} != {**other, "config": None}:
             return f"options of {label}"
     return None
+
+
+def _plain(held: Any) -> dict[str, Any]:
+    """The fields of a dataclass as JSON would have them, tuples as lists."""
+    return json.loads(json.dumps(dataclasses.asdict(held)))

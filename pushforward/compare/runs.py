@@ -49,6 +49,8 @@ class Task:
     done: Callable[[], bool]
     planned: Callable[[], int]
     """Examples to see, for the progress bar; 0 for a probe."""
+    beside: tuple[str, ...] | None = None
+    """Of a child that is to run beside the last ones, so that these too have as many beside them; None for none."""
 
 
 def carry_out(comparison: Comparison, folder: Path, watch: Watch, launch: Launch | None = None) -> bool:
@@ -88,6 +90,7 @@ def _all(
     """All tasks in their order, so many at once. False where it was stopped, after each child has stopped too."""
     waiting: Iterator[Task] = iter(tasks)
     running: dict[Task, Process] = {}
+    beside: list[Process] = []
     asked = False
     try:
         while True:
@@ -100,6 +103,9 @@ def _all(
                 running[task] = launch(words, log_of(task.place), threads)
             if not running:
                 return not stopping()
+            last = next(reversed(running))
+            while last.beside is not None and len(running) + len(beside) < jobs and not stopping():
+                beside.append(launch(last.beside, log_of(last.place), threads))
             if stopping() and not asked:
                 asked = True
                 watch.say("stopping: each run saves a checkpoint first")
@@ -116,7 +122,7 @@ def _all(
             watch.update()
             time.sleep(0.0 if not running else 0.2)
     finally:
-        for process in running.values():
+        for process in (*running.values(), *beside):
             process.kill()
 
 
@@ -125,7 +131,8 @@ def _probe(comparison: Comparison, folder: Path, index: int) -> Task:
     place = folder / "probes" / entry.slug
     path = place.with_name(f"{place.name}.json")
     words = ["probe", str(folder), str(index)]
-    return Task(f"{entry.label}: speed", place, lambda: words, path.exists, lambda: 0)
+    beside = ("beside", *words[1:])
+    return Task(f"{entry.label}: speed", place, lambda: words, path.exists, lambda: 0, beside)
 
 
 def _run(comparison: Comparison, folder: Path, entry: Entry, seed: int) -> Task:
@@ -148,7 +155,8 @@ def _words(comparison: Comparison, entry: Entry, seed: int, probe: Probe, place:
     minutes = None if comparison.seconds is None else GUARD * comparison.seconds / 60
     if not (place / "config.json").exists():
         return comparison.words(entry, seed, probe.examples, minutes, place)
-    if any(not row["quick"] for row in runlog.rows(place / "metrics.jsonl")):
+    measured = any(not row["quick"] for row in runlog.rows(place / "metrics.jsonl"))
+    if measured and (place / "exhibits.npz").exists():
         return []
     if minutes is not None:
         # What was trained since the newest checkpoint is lost, and its time with it.
@@ -191,6 +199,5 @@ def _reason(log: Path, status: int) -> str:
         memory = " (was there enough memory?)" if status == -signal.SIGKILL else ""
         return f"killed by {signal.Signals(-status).name}{memory}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    errors = [line for line in lines if line.startswith("pushforward: error: ")]
-    line = next(reversed(errors or [line for line in lines if line.strip()]), f"ended with status {status}")
+    line = next((line for line in reversed(lines) if line.strip()), f"ended with status {status}")
     return line.removeprefix("pushforward: error: ").removeprefix("ValueError: ").strip()

@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -213,11 +215,94 @@ def test_a_preset_that_changed_is_noticed_where_the_folder_alone_is_named(
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     assert main(["compare", "--out", str(tmp_path)]) == 2
     assert "lr of cgan --width 8 --batch 50: 0.5 there, 0.0002 asked" in capsys.readouterr().err
-    # A field that the version which wrote the plan did not have is no change.
+    # A field that the version which wrote the plan did not have is no change, where it is now as it was by default.
     plan["entries"][0]["config"]["lr"] = 0.0002
     del plan["entries"][0]["config"]["augment_policy"]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     assert keep_plan(plan_of(compared), tmp_path).entries[1:] == plan_of(compared).entries[1:]
+    del plan["entries"][0]["config"]["width"]
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(ValueError, match="width of cgan --width 8 --batch 50: 32 there, 8 asked"):
+        keep_plan(plan_of(compared), tmp_path)
+
+
+def test_data_that_changed_is_noticed_where_the_folder_alone_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs, "start", Killed)
+    data = np.random.default_rng(0).integers(0, 255, (60, 8, 8), dtype=np.uint8)
+    np.save("images.npy", data)
+    words = ["compare", "dcgan", "--data", "images.npy", "--examples", "300", "--out", "c"]
+    assert main(words) == 1  # no run finished
+    before = (tmp_path / "c" / "plan.json").read_text()
+    monkeypatch.chdir("/")
+    assert main(["compare", "--out", str(tmp_path / "c")]) == 1
+    assert "no run finished" in capsys.readouterr().err
+    np.save(tmp_path / "images.npy", 255 - data)
+    for more in ([], ["--add", "gan"]):
+        assert main(["compare", *more, "--out", str(tmp_path / "c")]) == 2
+        assert "fingerprint: " in capsys.readouterr().err
+    assert (tmp_path / "c" / "plan.json").read_text() == before
+
+
+def test_a_run_that_was_stopped_before_its_samples_gets_them(compared: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(compared, copy)
+    place = copy / "runs" / "cgan-width-8-batch-50-0"
+    before = last(place)
+    (place / "exhibits.npz").unlink()
+    log = place / "metrics.jsonl"
+    log.write_text("".join(line for line in log.read_text().splitlines(True) if '"quick": false' in line))
+    assert carry_out(plan_of(copy), copy, Watch(quiet=True), Inline)
+    assert (place / "exhibits.npz").exists()
+    assert last(place) == before
+    assert [row["quick"] for row in runlog.rows(log)].count(False) == 1
+
+
+class Counted:
+    """A child that takes a second look to end, and counts those that live."""
+
+    alive: ClassVar[list[str]] = []
+    seen: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, words: Sequence[str], log: Path, threads: int) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.words, self.looks = words, 0
+        Counted.alive.append(words[0])
+
+    def poll(self) -> int | None:
+        self.looks += 1
+        Counted.seen.append((self.words[0], len(Counted.alive)))
+        if self.looks < 2:
+            return None
+        Counted.alive.remove(self.words[0])
+        if self.words[0] == "probe":
+            child.main(self.words)
+        return -signal.SIGKILL
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None:
+        Counted.alive.remove(self.words[0])
+
+
+def test_speeds_are_measured_beside_as_many_processes_as_runs_have_beside_them(compared: Path, tmp_path: Path) -> None:
+    plan = dataclasses.replace(plan_of(compared), jobs=2)
+    plan = dataclasses.replace(plan, entries=plan.entries[:1], seeds=3)
+    (tmp_path / "plan.json").write_text(json.dumps(dataclasses.asdict(plan)))
+    assert carry_out(plan, tmp_path, Watch(quiet=True), Counted)
+    assert [count for what, count in Counted.seen if what == "probe"] == [2, 2]
+    assert [count for what, count in Counted.seen if what == "run"][:2] == [2, 2]
+    assert Counted.alive == []
+
+
+def test_the_reason_is_that_of_the_last_attempt(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("pushforward: error: ValueError: loss is not finite\nTraceback …\nRuntimeError: out of memory\n\n")
+    assert runs._reason(log, 1) == "RuntimeError: out of memory"
+    log.write_text("Traceback …\npushforward: error: ValueError: loss is not finite\n")
+    assert runs._reason(log, 1) == "loss is not finite"
 
 
 def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_again(
@@ -246,12 +331,11 @@ def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_aga
     assert plan.command.splitlines()[1].startswith("pushforward compare --add ")
     assert len(json.loads((copy / "compare.json").read_text())["recipes"]) == 3
     before = (copy / "plan.json").read_text()
-    for more, said in (
-        (["--budget", "3s"], "a comparison goes on as it was planned, got --budget too"),
-        (["dcgan --lr nan"], "lr"),
-    ):
+    for more, said in ((["--budget", "3s"], "a comparison goes on as it was planned, got --budget too"),):
         assert main([*words, *more]) == 2
         assert said in capsys.readouterr().err
+    assert main(["compare", "--add", "dcgan --lr nan", "--out", str(copy)]) == 2
+    assert "lr must be a number from 0 up, got nan" in capsys.readouterr().err
     assert (copy / "plan.json").read_text() == before
 
 
@@ -275,6 +359,9 @@ def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_aga
         (["dcgan", "--data", "digits", "--seeds", "0"], "seeds must be at least 1, got 0"),
         (["dcgan", "--data", "/no/such/folder"], "/no/such/folder"),
         (["dcgan", "--data", "ring8"], "recipes that do"),
+        (["dcgan", "--data", "digits", "--features", "inceptoin"], "did you mean inception?"),
+        (["dcgan --width 0", "--data", "digits"], "width must be at least 1, got 0"),
+        (["", "--data", "digits"], "recipe"),
         (["--out", "/no/such/comparison"], "compare needs recipes"),
     ],
 )

@@ -181,6 +181,16 @@ def test_rows_are_called_by_what_tells_them_apart_and_the_table_gives_all_option
     assert "<code>b</code><small>b --x 1</small>" in page
 
 
+def test_the_claim_says_for_how_many_seeds_it_speaks(tmp_path: Path) -> None:
+    plan = comparison("a", "b")
+    leave(plan, tmp_path, "a", 0, 4.0)
+    for seed in range(3):
+        leave(plan, tmp_path, "b", seed, 5.0)
+    page = render(collect(plan, tmp_path), {})
+    assert "a (1 of 3 seeds) is nearest to the data" in page
+    assert "Next is b at 2.5" in page
+
+
 def test_numbers_read_as_people_write_them() -> None:
     assert [si(v) for v in (0.5, 999.0, 80_300.0, 1.2345e9, 2e18, float("nan"))] == [
         "0.5", "999", "80.3 k", "1.23 G", "2 E", "",
