@@ -5,13 +5,17 @@ they are written as such.
 """
 
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
 from pushforward.layers.activation import LeakyReLU
 from pushforward.layers.conditioning import ClassBias, Conditioning, Head
+from pushforward.layers.spectral import spectral
 from pushforward.networks.mlp import with_class
 from pushforward.networks.stages import doublings
+
+Norm = Literal["batch", "spectral"]
 
 
 def init(net: nn.Module) -> None:
@@ -64,11 +68,17 @@ class Critic(nn.Module):
     """Images [B, C, R, R] (and y: [B]) -> logits [B].
 
     width: channels after the first layer; they double towards the 4×4 map, up to 8 × width. conditioning: how the
-    class enters, where there are `classes`.
+    class enters, where there are `classes`. norm: BatchNorm, spectral normalisation of all layers in its place
+    (Miyato et al. 2018, arXiv:1802.05957), or None for neither.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], width: int = 64, classes: int = 0, conditioning: Conditioning = "concatenation"
+        self,
+        shape: tuple[int, ...],
+        width: int = 64,
+        classes: int = 0,
+        conditioning: Conditioning = "concatenation",
+        norm: Norm | None = "batch",
     ) -> None:
         super().__init__()
         stages, bottom = layers_between(shape)
@@ -77,12 +87,15 @@ class Critic(nn.Module):
         self.told = ClassBias(channels[0], classes if conditioning == "concatenation" else 0)
         layers: list[nn.Module] = [LeakyReLU(0.2)]
         for fan_in, fan_out in pairwise(channels):
-            layers += [nn.Conv2d(fan_in, fan_out, 4, 2, 1, bias=False), nn.BatchNorm2d(fan_out), LeakyReLU(0.2)]
+            layers.append(nn.Conv2d(fan_in, fan_out, 4, 2, 1, bias=norm != "batch"))
+            layers += [nn.BatchNorm2d(fan_out), LeakyReLU(0.2)] if norm == "batch" else [LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         self.last = Head(channels[-1] * bottom**2, classes if conditioning == "projection" else 0)
         init(self)
         if self.told.embed is not None:
             nn.init.normal_(self.told.embed.weight, 0.0, 0.02 * 4)  # a plane's sum over a 4×4 kernel of N(0, 0.02²)
+        if norm == "spectral":
+            spectral(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.last(self.layers(self.told(self.first(x), y)).flatten(1), y)

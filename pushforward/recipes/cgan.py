@@ -14,6 +14,7 @@ from pushforward.data.spec import DataSpec
 from pushforward.games.adversarial import Duel, Rules, classes_of
 from pushforward.layers.conditioning import Conditioning
 from pushforward.networks import dcgan, mlp
+from pushforward.networks.dcgan import Norm
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Config(Rules):
     """Numbers in a latent."""
     width: int = 32
     """Channels beside the image, which double towards the 4×4 map; units of the three hidden layers for points."""
+    critic_norm: Norm | None = "batch"
+    """What normalises the critic of images: batch (DCGAN's), spectral in its place, or None."""
     lr: float = 2e-4
     """Learning rate of both players."""
     beta1: float = 0.5
@@ -39,7 +42,9 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     classes = classes_of(cfg, spec, "cgan")
     if spec.kind == "images":
         G: nn.Module = dcgan.Generator(cfg.latent, spec.shape, cfg.width, classes)
-        D: nn.Module = dcgan.Critic(spec.shape, cfg.width, classes, cfg.conditioning or "concatenation")
+        D: nn.Module = dcgan.Critic(
+            spec.shape, cfg.width, classes, cfg.conditioning or "concatenation", cfg.critic_norm
+        )
     elif cfg.conditioning == "projection":
         raise ValueError("perceptrons on points are told the class by concatenation, got projection; choose that")
     else:

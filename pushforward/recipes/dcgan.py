@@ -10,7 +10,7 @@ from pushforward.core.duel import two_players
 from pushforward.core.game import Game
 from pushforward.data.spec import DataSpec
 from pushforward.games.adversarial import Duel, Rules, classes_of
-from pushforward.networks.dcgan import Critic, Generator
+from pushforward.networks.dcgan import Critic, Generator, Norm
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class Config(Rules):
     """Numbers in a latent (the paper: 100)."""
     width: int = 32
     """Channels beside the image; they double towards the 4×4 map (the paper: 128)."""
+    critic_norm: Norm | None = "batch"
+    """What normalises the critic of images: batch (DCGAN's), spectral in its place, or None."""
     lr: float = 2e-4
     """Learning rate of both players."""
     beta1: float = 0.5
@@ -33,6 +35,6 @@ PRESETS = {"images": Config(), "paper": Config(batch=128, latent=100, width=128,
 def build(cfg: Config, spec: DataSpec) -> Game:
     classes = classes_of(cfg, spec, "dcgan")
     G = Generator(cfg.latent, spec.shape, cfg.width, classes)
-    D = Critic(spec.shape, cfg.width, classes, cfg.conditioning or "concatenation")
+    D = Critic(spec.shape, cfg.width, classes, cfg.conditioning or "concatenation", cfg.critic_norm)
     players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema, decay=cfg.decay())
     return Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes).game(players, (cfg.latent,))

@@ -80,3 +80,21 @@ def test_a_critic_in_train_mode_normalises_real_and_fake_batches_apart():
         real, fake = torch.randn(8, 1, 8, 8), torch.randn(8, 1, 8, 8) * 0.1 + 0.5
     together = D(torch.cat([real, fake]))
     assert (together[:8] - D(real)).abs().max() > 1e-3  # which is why the critic's move takes two passes
+
+
+@pytest.mark.parametrize("norm", ["spectral", None])
+def test_a_critic_without_batchnorm_has_biases_for_it_and_treats_examples_apart(norm):
+    with torch_seeded("norm"):
+        D = Critic((1, 8, 8), 4, 3, "projection", norm)
+        x, y = torch.randn(8, 1, 8, 8), torch.arange(8) % 3
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in D.modules())
+    assert count(D) == count(Critic((1, 8, 8), 4, 3, "projection")) - 8  # a bias for a scale and a shift
+    torch.testing.assert_close(torch.cat([D(x[:3], y[:3]), D(x[3:], y[3:])]), D(x, y), rtol=1e-3, atol=1e-4)
+    for _ in range(100):
+        D(x, y)  # the iteration comes to its end
+    norms = [
+        torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item()
+        for layer in D.modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    assert (norms == pytest.approx([1] * len(norms), rel=1e-2)) == (norm == "spectral")

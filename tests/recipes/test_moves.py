@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from pushforward import recipes
 from pushforward.core.game import Batch, Clock, Game, Move
@@ -226,3 +227,11 @@ def test_r3gans_channels_halve_beyond_the_largest_full_side_and_never_fall_below
 def test_a_probability_at_the_end_that_is_none_is_refused_before_training():
     with pytest.raises(ValueError, match=r"--augment-p-end is a probability, from 0 to 1, got 1\.5"):
         build("r3gan", COLOURS, group=4, augment_p_end=1.5)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "cgan"])
+@pytest.mark.parametrize("norm", ["batch", "spectral", None])
+def test_the_critics_norm_is_an_option(name, norm):
+    _, D = nets(build(name, COLOURS, critic_norm=norm))
+    assert any(isinstance(module, nn.BatchNorm2d) for module in D.modules()) == (norm == "batch")
+    assert any(is_parametrized(module) for module in D.modules()) == (norm == "spectral")
