@@ -281,7 +281,7 @@ class Duel:
         """Logits and R1 (and R2) from one pass; gradients are with respect to what was not yet augmented."""
         names = SLOPES[str(self.rules.penalty)]
         with twice_differentiable(x.device):
-            given = {"r1": precise(x), "r2": precise(fake)}
+            given = {"r1": precise(x.detach()), "r2": precise(fake.detach())}
             for name in names:
                 given[name].requires_grad_(True)
             real_logits, fake_logits = self._logits(given["r1"], given["r2"], batch)

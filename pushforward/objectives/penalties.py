@@ -50,7 +50,7 @@ def zero_centred_penalty(D: Critic, x: Tensor) -> Tensor:
     x: [B, ...]. Returns a scalar. Mescheder et al. 2018, arXiv:1801.04406, Eq. 9.
     """
     with twice_differentiable(x.device):
-        x = precise(x).requires_grad_(True)
+        x = precise(x.detach()).requires_grad_(True)
         return input_gradient(D(x), x).square().sum(1).mean()
 
 
@@ -94,7 +94,7 @@ def dragan_penalty(D: Critic, real: Tensor, noise: Tensor | None = None) -> Tens
     [0, 1) for each number, α for each example, and std over the whole batch. The paper's own δ is N(0, c·I).
     Kodali et al. 2017, arXiv:1705.07215.
     """
-    real = precise(real)
+    real = precise(real.detach())
     if noise is None:
         noise = _draws(real) * (real.std(correction=0) / 2) * torch.rand_like(real)
     if noise.shape != real.shape:
@@ -133,7 +133,7 @@ def path_length_penalty(lengths: Tensor, target: Tensor) -> Tensor:
 def _slopes(D: Critic, x: Tensor) -> Tensor:
     """‖∇D(x)‖ [B]."""
     with twice_differentiable(x.device):
-        x = precise(x).requires_grad_(True)
+        x = precise(x.detach()).requires_grad_(True)
         return torch.linalg.vector_norm(input_gradient(D(x), x), dim=1)
 
 
@@ -150,7 +150,7 @@ def _between(real: Tensor, fake: Tensor, eps: Tensor | None) -> Tensor:
         raise ValueError(
             f"the segments need one draw for each of {len(real)} examples, got {eps.numel()}; give eps [B]"
         )
-    ends = precise(fake), precise(real)
+    ends = precise(fake.detach()), precise(real.detach())
     return torch.lerp(*ends, _column(eps, real).to(ends[1].dtype))
 
 
@@ -164,5 +164,5 @@ def _column(values: Tensor, x: Tensor) -> Tensor:
 
 
 def precise(x: Tensor) -> Tensor:
-    """x cut from its graph, in float32 at least."""
-    return x.detach() if x.dtype == torch.float64 else x.detach().float()
+    """x in float32, or float64 where it has that."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pushforward.objectives.penalties import precise
+
 Net = Callable[[Tensor], Tensor]
 
 
@@ -161,7 +163,3 @@ def weight_clipping(limit: float = 0.01) -> Callable[[nn.Module], None]:
 
 def _rows(weight: Tensor) -> Tensor:
     return precise(weight).flatten(1)
-
-
-def precise(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
