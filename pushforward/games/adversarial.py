@@ -134,7 +134,9 @@ class Duel:
     penalty_weight, augment_p: the penalty's weight and ADA's p as schedules over examples seen, in place of the rules'
     constant weight and of a p that follows the critic. names: the players', critic first.
 
-    Every random number travels in a move's batch, so that micro-batches and processes see what one batch would.
+    Fakes are given the labels of the real examples beside them; the generator's move, those of the critic's last one.
+    Every random number travels in a move's batch, so that micro-batches and processes see what one batch would (but
+    for networks with dropout, as LAPGAN's critics).
     """
 
     def __init__(
@@ -260,7 +262,7 @@ class Duel:
         if self.losses.relative:
             real_logits, fake_logits = self._logits(self.real(batch["x"]), fake, batch)
         else:
-            real_logits, fake_logits = None, self.D(self._seen(fake, batch, "fake"), y)
+            real_logits, fake_logits = None, self.D(self.seen(fake, batch, "fake"), y)
         loss = self.losses.generator(real_logits, fake_logits)
         for term, weight in terms:
             told[term.name] = term.value(batch)
@@ -270,7 +272,7 @@ class Duel:
     def _logits(self, x: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The critic's logits of both, each augmented by draws of its own."""
         y = batch.get("y")
-        x, fake = self._seen(x, batch, "real"), self._seen(fake, batch, "fake")
+        x, fake = self.seen(x, batch, "real"), self.seen(fake, batch, "fake")
         if self.joint:
             real_logits, fake_logits = self.D(torch.cat([x, fake]), None if y is None else torch.cat([y, y])).chunk(2)
             return real_logits, fake_logits
@@ -281,9 +283,11 @@ class Duel:
         """Logits and R1 (and R2) from one pass; gradients are with respect to what was not yet augmented."""
         names = SLOPES[str(self.rules.penalty)]
         with twice_differentiable(x.device):
-            given = {"r1": precise(x.detach()), "r2": precise(fake.detach())}
+            given = {"r1": precise(x), "r2": precise(fake)}
             for name in names:
-                given[name].requires_grad_(True)
+                # Fakes that depend on the critic, as LOGAN's do, keep their graph.
+                if not given[name].requires_grad:
+                    given[name] = given[name].detach().requires_grad_(True)
             real_logits, fake_logits = self._logits(given["r1"], given["r2"], batch)
             total = real_logits.sum() + fake_logits.sum() if "r2" in names else real_logits.sum()
             slopes = torch.autograd.grad(total, [given[name] for name in names], create_graph=True)
@@ -292,7 +296,7 @@ class Duel:
 
     def _penalty(self, x: Tensor, fake: Tensor, batch: Batch) -> Tensor:
         def D(between: Tensor) -> Tensor:
-            return self.D(self._seen(between, batch, "real"), batch.get("y"))
+            return self.D(self.seen(between, batch, "real"), batch.get("y"))
 
         if self.rules.penalty == "dragan":
             return penalties.dragan_penalty(D, x, batch["noise"])
@@ -313,8 +317,8 @@ class Duel:
             return {}
         return {f"{kind}/{k}": v for kind in kinds for k, v in self.augmenter.draws(clock, n, self.shape).items()}
 
-    def _seen(self, x: Tensor, batch: Batch, kind: str) -> Tensor:
-        """What the critic sees of images: themselves, or augmented."""
+    def seen(self, x: Tensor, batch: Batch, kind: str) -> Tensor:
+        """What the critic sees of images: themselves, or augmented by the batch's draws for the kind, real or fake."""
         if self.augmenter is None:
             return x
         draws = {k.removeprefix(f"{kind}/"): v for k, v in batch.items() if k.startswith(f"{kind}/")}

@@ -7,18 +7,18 @@ from pushforward.core.game import Batch, Clock, Game, Move
 from pushforward.layers.growth import Growth, stage_at
 
 
-def growing(game: Game, levels: int, phase: int) -> Game:
+def growing(game: Game, levels: int, phase: int, first: int = 0) -> Game:
     """`game` with all its networks, averages included, at the stage that follows from the examples seen.
 
-    levels, phase: see `stage_at`. Adam's moments are forgotten when a level begins to fade in, and when it has, as in
-    the authors' code.
+    levels, phase: see `stage_at`; first: the level to begin with. Adam's moments are forgotten when a level begins to
+    fade in, and when it has, as in the authors' code.
     """
     players = list(game.players.values())
     nets = [n for p in players for n in (p.nets, *([p.ema.nets] if p.ema else []))]
     growths = [m for n in nets for m in n.modules() if isinstance(m, Growth)]
 
     def play(batches: Iterator[Batch], clock: Clock) -> Iterator[Move | tuple[Move, ...]]:
-        stage, former = stage_at(clock.seen, levels, phase), growths[0].stage
+        stage, former = stage_at(clock.seen + 2 * phase * first, levels, phase), growths[0].stage
         if (stage.level, stage.alpha < 1) != (former.level, former.alpha < 1):
             for player in players:
                 player.optimizer.state.clear()

@@ -10,7 +10,8 @@ def minibatch_std(x: Tensor, group: int = 4, features: int = 1) -> Tensor:
     Within each group, the standard deviation of each number over examples (biased, + 1e-8 under the root), averaged
     over places and over each of `features` equal parts of the channels. A group is `group` examples that follow one
     another, so that micro-batches of a multiple of `group` see what one batch would; where `group` does not divide B,
-    the largest divisor below it. Karras et al. 2018, arXiv:1710.10196, Section 3; groups as in the authors' code.
+    the largest divisor below it, which of a prime B is 1, and tells nothing. Karras et al. 2018, arXiv:1710.10196,
+    Section 3; groups as in the authors' code.
     """
     batch, channels, height, width = x.shape
     if group < 1 or channels % features:

@@ -137,10 +137,11 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images [B, C, R, R] (and y: [B]) -> logits [B], with the batch's standard deviation as a map of the last stage.
+    """Images [B, C, R, R] (and y: [B]) -> logits [B], with the deviation within groups as a map of the last stage.
 
     width, full, growing: as the generator's. blurred: StyleGAN's low-pass filter before each halving. conditioning: how
-    the class enters, where there are `classes`: at the 4×4 map, which all stages share, or at the output.
+    the class enters, where there are `classes`: at the 4×4 map, which all stages share, or at the output. group: see
+    `minibatch_std`.
     """
 
     def __init__(
@@ -152,9 +153,11 @@ class Critic(nn.Module):
         conditioning: Conditioning = "projection",
         growing: bool = True,
         blurred: bool = False,
+        group: int = 4,
     ) -> None:
         super().__init__()
         widths = widths_of(shape, width, full)
+        self.group = group
         stages = widths if growing else widths[-1:]
         self.from_rgb = nn.ModuleList(EqualConv2d(shape[0], width, 1, gain=GAIN) for width in stages)
         self.blocks = nn.ModuleList(DownBlock(high, low, blurred) for low, high in pairwise(widths))
@@ -174,7 +177,7 @@ class Critic(nn.Module):
             h = self.blocks[i](h)
             if growth.fading and i == level - 1:
                 h = growth.fade(leaky_relu(self.from_rgb[at - 1](shrunk(x))), h)
-        h = self.conv(minibatch_std(h))
+        h = self.conv(minibatch_std(h, self.group))
         if self.told is not None:
             h = h + self.told(one_hot(y, self.told.weight.shape[1], h))[:, :, None, None]
         return self.last(leaky_relu(self.hidden(leaky_relu(h).flatten(1))), y)

@@ -1,6 +1,7 @@
 """The residual networks of spectral normalisation. Miyato et al. 2018, arXiv:1802.05957, Appendix B.4; with conditional
 BatchNorm and a projection, Miyato & Koyama 2018, arXiv:1802.05637; with self-attention, Zhang et al. 2019,
-arXiv:1805.08318. Sizes and initial weights are those of the authors' code where the papers are silent.
+arXiv:1805.08318. Sizes are those of the authors' code where the papers are silent, initial weights those of
+spectral normalisation's (see `init`).
 
 Nothing here is normalised: `layers.spectral` does that, for the critic or for both.
 """
@@ -60,11 +61,11 @@ def layers_of(net: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
             yield from layers_of(child)
 
 
-def init(net: nn.Module) -> None:
-    """Weights uniform as of Glorot & Bengio 2010, √2 times as large in 3×3 convolutions; biases 0."""
+def init(net: nn.Module, gain: float = math.sqrt(2)) -> None:
+    """Weights uniform as of Glorot & Bengio 2010, `gain` times as large in 3×3 convolutions; biases 0."""
     for layer in layers_of(net):
         wide = isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)
-        nn.init.xavier_uniform_(layer.weight, math.sqrt(2) if wide else 1.0)
+        nn.init.xavier_uniform_(layer.weight, gain if wide else 1.0)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 

@@ -103,6 +103,8 @@ def weights_of(net: nn.Module) -> list[Tensor]:
 
 
 def _half_life(examples: float | None, start: int | None) -> float | Schedule | None:
+    if examples is None and start is not None:
+        raise ValueError(f"--ema-start is of the average, which --ema None leaves out, got {start}; leave it out too")
     if examples is None or start is None:
         return examples
     return lambda seen: 0.0 if seen < start else examples

@@ -25,7 +25,8 @@ class Config(Rules):
     examples: int = 600_000
     """Real examples to see."""
     conditioning: Conditioning | None = None
-    """How the critics are told the class: concatenation (the paper's), projection, or not at all."""
+    """How the critics are told the class: concatenation (the paper's, and always that of the coarsest level's
+    perceptron), projection, or not at all."""
     coarsest: int = 8
     """Largest side of the coarsest images."""
     latent: int = 64

@@ -104,6 +104,8 @@ class Optimised:
             raise ValueError(f"the share of z that moves must be in (0, 1], got {cfg.moved}; use 0.5 or 0.8")
         self.G, self.D, self.cfg = G, D, cfg
         self.moves = [math.floor((i + 1) * cfg.moved) > math.floor(i * cfg.moved) for i in range(cfg.latent)]
+        self.seen: Callable[[Tensor, Batch], Tensor] = lambda x, batch: x
+        """What the critic sees of fakes."""
         self._length: Tensor | None = None
 
     def draws(self, clock: Clock, n: int) -> Batch:
@@ -113,7 +115,7 @@ class Optimised:
     def make(self, batch: Batch) -> Tensor:
         """G(z'), z' = [z + Δz] cut off at -1 and 1."""
         z, y = batch["z"], batch.get("y")
-        step = latent_step(lambda z: self.D(self.G(z, y), y), z, self.cfg.step, self.cfg.damping)
+        step = latent_step(lambda z: self.D(self.seen(self.G(z, y), batch), y), z, self.cfg.step, self.cfg.damping)
         step = step * torch.tensor(self.moves, device=z.device)
         self._length = step.square().sum(1).mean()
         return self.G((z + step).clamp(-1, 1), y)
@@ -148,6 +150,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         critic_terms=[CriticTerm("step", cfg.step_weight, optimised.length)],
         generator_terms=[GeneratorTerm("step", cfg.step_weight, optimised.length)],
     )
+    optimised.seen = lambda x, batch: duel.seen(x, batch, "fake")
     sample: Generate = Sampler(players["generator"])
     if cfg.standing is not None:
         sample = Standing(sample, cfg.latent, classes, passes=cfg.standing, batch=max(cfg.batch, 2))

@@ -1,6 +1,6 @@
 """ProGAN: both networks grow from 4×4 while they train, new layers fading in. Karras et al. 2018, arXiv:1710.10196.
 
-Equalised learning rates, pixel norm, the batch's standard deviation in the critic, WGAN-GP.
+Equalised learning rates, pixel norm, the standard deviation among examples in the critic, WGAN-GP.
 Differs from the paper: one batch size for all resolutions; classes by an embedding beside z and by projection, for
 one-hot vectors and an auxiliary classifier; smaller and faster for small machines (`--preset paper` for the paper's).
 """
@@ -33,6 +33,8 @@ class Config(Rules):
     """Largest side that has all channels; they halve with each doubling beyond (the paper: 32)."""
     growing: bool = True
     """Whether the networks grow; otherwise they have their full size from the start."""
+    group: int = 4
+    """Examples among which the critic is told the deviation (the authors' code: 16, the whole batch)."""
     phase: int = 10_000
     """Examples over which a level fades in, and as many before the next; fewer where the run is short."""
     lr: float = 2e-3
@@ -45,7 +47,17 @@ class Config(Rules):
 
 PRESETS = {
     "images": Config(),
-    "paper": Config(examples=19_000_000, batch=16, latent=512, width=512, full=32, phase=800_000, lr=1e-3, ema=11_000),
+    "paper": Config(
+        examples=19_000_000,
+        batch=16,
+        latent=512,
+        width=512,
+        full=32,
+        group=16,
+        phase=800_000,
+        lr=1e-3,
+        ema=11_000,
+    ),
 }
 
 
@@ -53,7 +65,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     classes = classes_of(cfg, spec, "progan")
     G = Generator(cfg.latent, spec.shape, cfg.width, cfg.full, classes, cfg.growing)
     told = cfg.conditioning or "projection"
-    D = Critic(spec.shape, cfg.width, cfg.full, classes, told, cfg.growing)
+    D = Critic(spec.shape, cfg.width, cfg.full, classes, told, cfg.growing, group=cfg.group)
     players = two_players(G, D, lr=cfg.lr, betas=(0.0, cfg.beta2), ema=cfg.ema, decay=cfg.decay())
     drift = CriticTerm("drift", cfg.drift, lambda real, fake: real.square().mean())
     duel = Duel(

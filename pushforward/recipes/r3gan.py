@@ -2,7 +2,9 @@
 
 Configuration E, with its schedules: learning rate, γ, Adam's β₂, the average's half-life and the augmentation's
 probability each follow half a cosine. Differs from the paper: on images, sizes for small machines, lazy penalties, a
-constant γ and half-life, and no augmentation (`--preset cifar10`, `ffhq64` and `imagenet32` for the authors'); on
+constant γ and half-life, and no augmentation (`--preset cifar10`, `ffhq64` and `imagenet32` for the authors', but that
+ADA's changes of colour are as likely as its others, theirs half as likely); both moves of a round see the same real
+examples; on
 points, the same residual blocks made of linear layers.
 """
 
@@ -36,9 +38,10 @@ class Config(Rules):
     latent: int = 64
     """Numbers in a latent."""
     width: int = 64
-    """Channels of every stage (CIFAR-10 in the paper: 768), or numbers in the vectors between blocks for points."""
+    """Channels of every stage, at least `group` (CIFAR-10 in the paper: 768), or numbers in the vectors between blocks
+    for points."""
     full: int = 4
-    """Largest side that has all channels; they halve with each doubling beyond (the paper: 32)."""
+    """Largest side that has all channels; they halve with each doubling beyond, down to `group` (the paper: 32)."""
     blocks: int = 2
     """Residual blocks a stage (two in the paper), or in all for points."""
     group: int = 16
@@ -97,6 +100,8 @@ def build(cfg: Config, spec: DataSpec) -> Game:
 
     settled = max(round(cfg.settle * cfg.examples), 1)
 
+    if cfg.augment_p_end is not None and cfg.augment != "ada":
+        raise ValueError(f"--augment-p-end is ADA's, got --augment {cfg.augment}; give --augment ada, or leave it out")
     if cfg.augment_p_end is not None and not 0 <= cfg.augment_p_end <= 1:
         raise ValueError(f"--augment-p-end is a probability, from 0 to 1, got {cfg.augment_p_end}; give one")
 

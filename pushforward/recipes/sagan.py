@@ -13,7 +13,7 @@ from pushforward.data.spec import DataSpec
 from pushforward.games.adversarial import Duel, Loss, Rules, classes_of
 from pushforward.layers.conditioning import Conditioning
 from pushforward.layers.spectral import spectral
-from pushforward.networks.sngan import Critic, Generator, layers_of
+from pushforward.networks.sngan import Critic, Generator, init, layers_of
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,12 @@ PRESETS = {
 def build(cfg: Config, spec: DataSpec) -> Game:
     classes = classes_of(cfg, spec, "sagan")
     G = Generator(cfg.latent, spec.shape, cfg.width, classes, cfg.attention)
+    D = Critic(spec.shape, cfg.width, classes, cfg.conditioning or "projection", cfg.attention, wide=True)
+    for net in (G, D):
+        init(net, gain=1.0)
     for layer in list(layers_of(G)):
         spectral(layer)
-    D = spectral(Critic(spec.shape, cfg.width, classes, cfg.conditioning or "projection", cfg.attention, wide=True))
+    spectral(D)
     players = two_players(
         G, D, lr=(cfg.critic_lr, cfg.lr), betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, decay=cfg.decay()
     )

@@ -2,9 +2,9 @@
 arXiv:1812.04948, configuration F: a learned constant for an input, AdaIN, mixing regularisation, truncation in w.
 
 Differs from the paper: the constant starts random, as in StyleGAN2, for ones, which instance normalisation divides by
-zero; crossovers are drawn for each example, for one a batch; one batch size for all resolutions; truncation is towards
-the mean of the class, in all layers; for small machines, R1 every fourth move, no growth and smaller networks
-(`--preset paper` for the paper's).
+zero; crossovers are drawn for each example, for one a batch; one batch size and one learning rate for all resolutions;
+truncation is towards the mean of the class, in all layers; for small machines, R1 every fourth move, no growth and
+smaller networks (`--preset paper` for the paper's).
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Config(Rules):
     mixing: float = 0.9
     """Share of fakes in training whose layers take their styles from two latents."""
     growing: bool = False
-    """Whether the networks grow; otherwise they have their full size from the start."""
+    """Whether the networks grow, from 8×8 as the paper's; otherwise they have their full size from the start."""
     phase: int = 10_000
     """Examples over which a level fades in, and as many before the next; fewer where the run is short."""
     lr: float = 2e-3
@@ -73,4 +73,6 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     )  # fmt: skip
     game, levels = duel.game(players, (cfg.latent,)), D.growth.levels
     game.truncated = lambda psi: Sampler(players["generator"], psi=psi)
-    return growing(game, levels, phase_of(cfg.examples, levels, cfg.phase)) if cfg.growing else game
+    first = min(1, levels)  # 8×8
+    phase = phase_of(cfg.examples, levels - first, cfg.phase)
+    return growing(game, levels, phase, first) if cfg.growing else game

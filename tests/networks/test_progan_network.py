@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pushforward.core.checkpoint import read, write
 from pushforward.core.engine import Engine
-from pushforward.core.game import Game
+from pushforward.core.game import Clock, Game, Move
 from pushforward.core.seeding import torch_seeded
 from pushforward.data.catalogue import open_data
 from pushforward.data.source import Data
@@ -275,4 +275,21 @@ def test_the_critic_keeps_real_logits_near_0_by_its_drift_term():
     told = engine.scalars.flush()
     expected = told["critic/fake"] - told["critic/real"] + 10 * told["critic/penalty"] + 1e-3 * told["critic/drift"]
     assert told["critic/loss"] == pytest.approx(expected, rel=1e-4)
-    assert told["critic/drift"] >= told["critic/real"] ** 2
+    # Of the real logits alone.
+    still = game(growing=False)
+    clock, x = Clock(0), rows(8, *digits().spec.shape).clamp(-1, 1)
+    clock.begin_round()
+    move = next(iter(still.play(iter([{"x": x}]), clock)))
+    assert isinstance(move, Move)
+    _, told = move.objective(move.batch)
+    torch.testing.assert_close(told["drift"], still.players["critic"].nets["D"](x).square().mean(), rtol=1e-4, atol=0)
+
+
+def test_the_deviation_is_among_as_many_examples_as_asked():
+    x = rows(8, 1, 8, 8)
+    logits = []
+    for group in (4, 8):
+        with torch_seeded("group"):
+            logits.append(Critic((1, 8, 8), 8, 8, group=group)(x))
+    assert (logits[0] - logits[1]).abs().max() > 1e-4
+    assert recipe.PRESETS["paper"].group == 16

@@ -250,6 +250,13 @@ def game(**changes: object) -> Game:
         return recipe.build(config, digits().spec)
 
 
+def test_growth_begins_at_8x8_as_the_papers():
+    played = game(growing=True)
+    engine = Engine(played, digits(), batch=8)
+    engine.round()
+    assert played.players["generator"].nets["G"].growth.stage == Stage(1)
+
+
 @pytest.mark.parametrize("growing", [False, True])
 def test_a_game_resumes_bit_for_bit_and_truncates_its_averages_styles(growing, tmp_path):
     first = game(growing=growing, conditioning="projection")

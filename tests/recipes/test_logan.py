@@ -124,6 +124,40 @@ def test_both_players_gradients_go_through_the_step(damping):
     assert max((a - b).abs().max().item() for a, b in zip(held, through, strict=True)) > 1e-4
 
 
+@pytest.mark.parametrize("penalty", ["r1", "r1+r2", "0gp"])
+def test_the_critics_gradient_goes_through_the_step_under_any_penalty(penalty):
+    def gradients(penalty: str | None) -> list[Tensor]:
+        rules = {"loss": "wasserstein", "penalty": penalty, "penalty_weight": 0.0, "step": 0.05, "step_weight": 0.0}
+        game = build(**rules)
+        clock = Clock(2)
+        clock.begin_round()
+        batch = Stripes().batch(0, 0, N, torch.device("cpu"))
+        move = next(iter(game.play(iter([batch]), clock)))
+        assert isinstance(move, Move)
+        loss = move.objective(move.batch)[0]
+        return list(torch.autograd.grad(loss, list(game.players["critic"].nets.parameters()), allow_unused=True))
+
+    for plain, penalised in zip(gradients(None), gradients(penalty), strict=True):
+        if plain is not None and penalised is not None:
+            torch.testing.assert_close(penalised, plain, rtol=1e-3, atol=1e-5)
+
+
+def test_the_step_sees_fakes_as_the_critic_does():
+    game = build(augment="ada", augment_p=1.0, augment_target=None, augment_groups=("blit", "geometry"))
+    seen: list[Tensor] = []
+    made: list[Tensor] = []
+    game.players["critic"].nets["D"].register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    game.players["generator"].nets["G"].inner.register_forward_hook(lambda *given: made.append(given[2].detach()))
+    clock = Clock(2)
+    clock.begin_round()
+    batch = Stripes().batch(0, 0, N, torch.device("cpu"))
+    critic = next(iter(game.play(iter([batch]), clock)))
+    assert isinstance(critic, Move)
+    critic.objective(critic.batch)
+    assert seen[0].shape == made[0].shape
+    assert not torch.equal(seen[0], made[0])
+
+
 def test_latents_are_cut_off_at_the_ends_of_the_uniform_law():
     G, _, fakes = optimised(step=1000.0)
     seen: list[Tensor] = []
