@@ -82,6 +82,8 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} must have the format {VERSION}, got {version}; use the version of pushforward that wrote it"
         )
+    if not isinstance(about.get("files"), dict) or TENSORS not in about["files"]:
+        raise ValueError(f"{path} names no {TENSORS}; export the generator again")
     return about
 
 
@@ -103,10 +105,7 @@ def check_file(folder: Path, name: str, about: dict[str, Any]) -> None:
 def check_folder(folder: Path, among: Collection[str]) -> dict[str, Any]:
     """What `generator.json` says, once the files that it names, of those in `among`, were found to be as it says."""
     about = read_about(folder)
-    named = about.get("files")
-    if not isinstance(named, dict) or TENSORS not in named:
-        raise ValueError(f"{folder / ABOUT} names no {TENSORS}; export the generator again")
-    for name in named:
+    for name in about["files"]:
         if name in among:
             check_file(folder, name, about)
     return about

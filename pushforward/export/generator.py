@@ -1,5 +1,6 @@
 """A trained generator in one's hands: latents, and classes where it has them, to images or points."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -59,9 +60,8 @@ class Generator:
             wanted, got = ("no classes", "some") if self.classes is None else (f"{self.classes} classes", "no y")
             raise ValueError(f"this generator takes {wanted}, got {got}; see its `classes`")
         if y is not None and (y.shape != z.shape[:1] or not 0 <= int(y.min()) <= int(y.max()) < (self.classes or 0)):
-            raise ValueError(
-                f"y must be {len(z)} classes from 0 to {(self.classes or 0) - 1}, got {y.tolist()}; mend it"
-            )
+            got = f"{tuple(y.shape)}, from {int(y.min())} to {int(y.max())}" if y.numel() else "none"
+            raise ValueError(f"y must be [{len(z)}] classes from 0 to {(self.classes or 0) - 1}, got {got}; give such")
         return sampling.generate(self.game, z, y, self.device)
 
     def latents(self, n: int, seed: int = 0, truncation: float | None = None) -> Tensor:
@@ -75,7 +75,8 @@ class Generator:
         if y is not None and self.classes is None:
             raise ValueError("this generator takes no classes; leave out y")
         asked = None if self.classes is None else sampling.classes_in_turn(n, self.classes, y)
-        return self(self.latents(n, seed, truncation), asked)
+        game, z = sampling.truncated(self.game, n, seed, truncation)
+        return replace(self, game=game)(z, asked)
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,11 @@ def _recipe_of(folder: Path, about: dict[str, Any], own: str | Path | None) -> s
     """The recipe's name, or the path of the user's copy of its file: the folder's own word runs no code."""
     name, digest = about["recipe"], about["recipe_sha256"]
     if digest is None:
+        if not re.fullmatch(r"[\w-]+", name):  # a path, whose code would be run
+            raise ValueError(
+                f"{folder / ABOUT} must name one of pushforward's recipes where it has no digest of a recipe's file, "
+                f"got {name!r}; export the generator again, or use the version in it: {about.get('pushforward')}"
+            )
         return name
     if own is None:
         raise ValueError(

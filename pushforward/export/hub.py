@@ -37,8 +37,8 @@ def push(folder: str | Path, repo: str, *, public: bool = False) -> str:
     """
     folder = Path(folder)
     _check_name(repo)
-    check_folder(folder, CARRIED)
-    there = [name for name in CARRIED if (folder / name).is_file()]
+    named = check_folder(folder, CARRIED)["files"]
+    there = [name for name in CARRIED if (name in named or name in (ABOUT, CARD)) and (folder / name).is_file()]
     with _talking("push to", repo) as api:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -67,7 +67,7 @@ def pull(repo: str, out: str | Path, *, revision: str | None = None) -> Path:
                 api.hf_hub_download(repo, ABOUT, revision=info.sha, local_dir=beside)
         if ABOUT not in there:
             raise ValueError(f"{repo} must hold an exported generator with a {ABOUT}, got none; name another")
-        named = {*(read_about(beside).get("files") or ()), CARD}
+        named = {*read_about(beside)["files"], CARD}
         with _talking("pull from", repo) as api:
             for name in CARRIED[1:]:
                 if name in named and name in there:

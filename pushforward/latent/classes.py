@@ -47,7 +47,10 @@ class Blend(Tensor):
             return first
         if func is Tensor.repeat_interleave:
             return Blend.of(first.weights.repeat_interleave(args[1], dim=0))
-        if func in (Tensor.to, Tensor.__getitem__) and isinstance(first, Blend):
+        if func is Tensor.to and isinstance(first, Blend):
+            # Labels are integers, and weights are not: only the device is taken up.
+            return Blend.of(first.weights.to(func(torch.empty(0, dtype=torch.long), *args[1:], **kwargs).device))
+        if func is Tensor.__getitem__ and isinstance(first, Blend):
             return Blend.of(func(first.weights, *args[1:], **kwargs))
         if getattr(func, "__name__", "") in ("__get__", "__len__", "dim", "size", "as_subclass", "__set__"):
             return super().__torch_function__(func, types, args, kwargs)

@@ -185,8 +185,7 @@ class Opened:
         network = self.encoder("classifier", "the distance between features").network
         assert isinstance(network, Penultimate)
         body = copy.deepcopy(network.classifier.network.body).to(self.device)
-        stages = [s for s in body if isinstance(s, nn.Sequential)]
-        return "pixels and the classifier's activations", Perceptual(stages, SIDE)
+        return "pixels and the classifier's activations", Perceptual(convolutions(body), SIDE)
 
     def image(self, name: str) -> tuple[str, Tensor]:
         """An image file, or the number of an example, as the run's networks see it: its name, and [C, R, R]."""
@@ -222,3 +221,18 @@ def plain(x: Tensor | None) -> Any:
     if x.dim() > 1:
         return [plain(row) for row in x]
     return [float(f"{v:.6g}") for v in x.tolist()]
+
+
+def convolutions(body: nn.Sequential) -> list[nn.Module]:
+    """A classifier's convolutions, each with the pooling before it: run one after the other, they make its activations.
+
+    What follows the last convolution is left out.
+    """
+    stages: list[nn.Module] = []
+    before: list[nn.Module] = []
+    for layer in body:
+        before.append(layer)
+        if isinstance(layer, nn.Sequential):
+            stages.append(nn.Sequential(*before))
+            before = []
+    return stages

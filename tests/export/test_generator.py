@@ -62,7 +62,9 @@ def test_every_recipes_generator_makes_its_runs_samples_from_the_folder(
     formats = ("torch",) if kind == "images" and (recipe in TRACED or "PUSHFORWARD_TRACE_ALL" in os.environ) else ()
     folder = export(run, tmp_path / "generator", formats)
     game, G = run.game(device="cpu"), load_generator(folder, device="cpu")
-    assert torch.equal(G.sample(7, seed=5), run.sample(7, seed=5, device="cpu"))
+    for truncation in (None, 0.3):
+        asked = {"seed": 5, "truncation": truncation}
+        assert torch.equal(G.sample(7, **asked), run.sample(7, **asked, device="cpu"))
     assert (G.latent, G.classes) == (game.latent, game.classes)
     for n in (1, 5) if formats else ():
         z = G.latents(n, seed=5)
@@ -109,8 +111,14 @@ def test_a_generator_is_asked_by_latents_and_classes(exported: Path) -> None:
         (lambda G: G(torch.zeros(2, 4), torch.zeros(2).long()), r"latents must be \[n, 3\], got \(2, 4\)"),
         (lambda G: G(torch.zeros(0, 3), torch.zeros(0).long()), r"latents must be \[n, 3\], got \(0, 3\)"),
         (lambda G: G(torch.zeros(2, 3)), "takes 3 classes, got no y"),
-        (lambda G: G(torch.zeros(2, 3), torch.tensor([0, 3])), r"y must be 2 classes from 0 to 2, got \[0, 3\]"),
-        (lambda G: G(torch.zeros(2, 3), torch.tensor([0])), r"y must be 2 classes from 0 to 2, got \[0\]"),
+        (
+            lambda G: G(torch.zeros(2, 3), torch.tensor([0, 3])),
+            r"y must be \[2\] classes from 0 to 2, got \(2,\), from 0 to 3",
+        ),
+        (
+            lambda G: G(torch.zeros(2, 3), torch.tensor([0])),
+            r"y must be \[2\] classes from 0 to 2, got \(1,\), from 0 to 0",
+        ),
         (lambda G: G.sample(0), "must be positive, got 0"),
     ],
 )
@@ -146,7 +154,7 @@ def test_one_bit_that_changed_is_found_and_its_file_named(copy: Path) -> None:
     ("change", "words"),
     [
         (lambda about: about.update(format=2), "must have the format 1, got 2; use the version of pushforward"),
-        (lambda about: about.pop("files"), "names no digest of generator.safetensors"),
+        (lambda about: about.pop("files"), "names no generator.safetensors"),
         (lambda about: about["config"].update(colour="red"), "does not hold what this version .* builds as cgan"),
         (lambda about: about["config"].update(width=16), "does not hold what this version .* builds as cgan"),
         (lambda about: about["networks"]["G"].update(player="painter"), "does not hold what this version"),
@@ -170,6 +178,15 @@ def test_a_folder_without_a_generator_says_what_it_is(run: Run, copy: Path, tmp_
     (copy / ABOUT).write_text("{")
     with pytest.raises(ValueError, match=f"{ABOUT} is damaged"):
         load_generator(copy)
+
+
+def test_no_code_that_the_folder_names_is_run(copy: Path) -> None:
+    (copy / "evil.py").write_text("raise SystemExit('this must not be run')\n")
+    about = json.loads((copy / ABOUT).read_text())
+    for name in (str(copy / "evil.py"), "evil.py", "../evil"):
+        (copy / ABOUT).write_text(json.dumps({**about, "recipe": name, "recipe_sha256": None}))
+        with pytest.raises(ValueError, match="must name one of pushforward's recipes"):
+            load_generator(copy)
 
 
 def test_a_recipe_of_ones_own_is_run_only_from_ones_own_copy(tmp_path: Path) -> None:

@@ -52,6 +52,29 @@ def test_what_is_pushed_is_what_is_pulled(
     assert a.sample(3).equal(b.sample(3))
 
 
+def test_a_file_that_the_description_does_not_name_stays_here(
+    hub: stand_in.Hub, exported: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    about = json.loads((folder / ABOUT).read_text())
+    del about["files"][ONNX]
+    (folder / ABOUT).write_text(json.dumps(about))
+    push(folder, REPO)  # the program is still there, and nothing was held against it
+    assert ONNX not in (hub.files(REPO) or ())
+
+
+@pytest.mark.parametrize("files", [5, [{}], None, {}])
+def test_a_description_without_a_list_of_files_is_refused_in_words(
+    hub: stand_in.Hub, exported: Path, tmp_path: Path, files: object
+) -> None:
+    push(exported, REPO)
+    about = json.loads(hub.repos[REPO][0][ABOUT])
+    hub.repos[REPO][0][ABOUT] = json.dumps({**about, "files": files}).encode()
+    with pytest.raises(ValueError, match=f"names no {TENSORS}"):
+        pull(REPO, tmp_path / "pulled")
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_one_that_is_asked_to_be_open_is(hub: stand_in.Hub, exported: Path) -> None:
     push(exported, REPO, public=True)
     assert hub.private == set()

@@ -204,6 +204,8 @@ def test_a_generator_that_computes_with_labels_can_not_be_given_blends(use):
 
 def test_a_table_looked_up_by_a_blend_gives_its_rows_weighted():
     table, y = normal(3, 2, 2), Blend.of(torch.tensor([[0.25, 0.0, 0.75]]))
+    # Weights stay what they are where a network makes sure that its labels are integers.
+    assert torch.equal(y.to(torch.int64).to("cpu").weights, y.weights)
     torch.testing.assert_close(table[y], (table[0] + 3 * table[2])[None] / 4)
 
 

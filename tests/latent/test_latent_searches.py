@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pushforward import sampling
+from pushforward.core.seeding import torch_seeded
 from pushforward.latent.directions import (
     at_random,
     effects,
@@ -22,8 +23,10 @@ from pushforward.latent.directions import (
 from pushforward.latent.generators import from_styles, is_styled, made, styles
 from pushforward.latent.interpolation import Interpolation
 from pushforward.latent.mixing import style_mixing
+from pushforward.latent.opened import convolutions
 from pushforward.latent.projection import Perceptual, nearest, project
 from pushforward.latent.truncation import truncation_sweep
+from pushforward.metrics.classifier import Network
 from pushforward.networks import dcgan
 
 
@@ -108,6 +111,19 @@ def test_the_perceptual_distance_is_pixels_and_normalised_activations():
     torch.testing.assert_close(distance(x, t), expected)
     assert distance(t, t).item() == 0.0
     assert Perceptual(stages, side=4)(normal(2, 1, 16, 16), normal(1, 1, 16, 16)).shape == (2,)
+
+
+@pytest.mark.parametrize("side", [8, 32])
+def test_the_classifiers_activations_are_those_that_it_was_trained_with(side):
+    with torch_seeded("classifier"):
+        body = Network(1, side, 3).eval().body
+    h = x = normal(2, 1, side, side)
+    stages = convolutions(body)
+    ends = [i for i, layer in enumerate(body) if isinstance(layer, nn.Sequential)]
+    assert len(stages) == len(ends) == (4 if side == 8 else 5)
+    for stage, end in zip(stages, ends, strict=True):
+        h = stage(h)
+        assert torch.equal(h, body[: end + 1](x))
 
 
 def test_truncation_trades_recall_for_precision():
