@@ -79,6 +79,8 @@ def test_builds_trains_moves_every_player_samples_and_resumes_bit_for_bit(name, 
     still = {k for k in before if torch.equal(before[k], after[k]) and not k.endswith("growth._extra_state")}
     # The singular vectors of a layer with one input or output are always 1.
     still -= {key for key in still if key.endswith(("weight.0.u", "weight.0.v")) and before[key].numel() == 1}
+    if name == "stylegan":  # which grows from 8×8, so that nobody sees its images of 4×4
+        still = {key for key in still if "rgb.0." not in key}
     # Only differences of outputs count for these critics (within the hinge too), so the last bias has no gradient.
     assert still <= {
         "critic/D.last.bias",
