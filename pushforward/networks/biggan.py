@@ -22,12 +22,18 @@ FORMS = {
     256: Form(4, (16, 16, 8, 8, 4, 2, 1), (1, 2, 4, 8, 8, 16), (16,)),
     512: Form(4, (16, 16, 8, 8, 4, 2, 1, 1), (1, 1, 2, 4, 8, 8, 16), (16,)),
 }
-"""By side; 64×64 and more. Smaller images have 4 × width channels everywhere, as CIFAR-10's in the authors' code."""
+"""By side; 64×64 and more. Smaller ones: 4 × width channels everywhere, CIFAR-10's in the authors' code, or alike."""
 
 
-def form(shape: tuple[int, ...]) -> Form:
-    """Channels for images [C, R, R] of 8, 16 … 512, as multiples of the width; raises ValueError for others."""
+def form(shape: tuple[int, ...], pyramid: bool = False) -> Form:
+    """Channels for images [C, R, R] of 8, 16 … 512, as multiples of the width; raises ValueError for others.
+
+    pyramid: whether they double from the image down up to 32×32 too, as they do at 64×64.
+    """
     k, side = doublings(shape, least=1), shape[-1]
+    if side <= 32 and pyramid:
+        widths = tuple(2**i for i in range(k + 1))
+        return Form(4, (widths[-1], *widths[:0:-1]), widths[:-1], widths[-1:])
     if side <= 32:
         return Form(4, (4,) * (k + 1), (4,) * max(1, k - 1), (4, 4))
     if side not in FORMS:
@@ -50,8 +56,9 @@ class Generator(nn.Module):
     z is cut into a part for the first layer and one for each block, as equal as can be, the earlier ones larger. A
     block's BatchNorms have scales and shifts linear in its part and in the embedding of the class, which all share.
 
-    width: the paper's ch, which `form` multiplies. classes: 0 without labels, and then without the embedding.
-    shared: numbers in it. attention: the largest side of maps that attend to themselves, at most R/2; None for none.
+    width, pyramid: the paper's ch, and how `form` multiplies it. classes: 0 without labels, and then without the
+    embedding. shared: numbers in it. attention: the largest side of maps that attend to themselves, at most R/2; None
+    for none.
     """
 
     def __init__(
@@ -62,9 +69,10 @@ class Generator(nn.Module):
         classes: int = 0,
         shared: int = 128,
         attention: int | None = 64,
+        pyramid: bool = False,
     ) -> None:
         super().__init__()
-        channels = [width * multiple for multiple in form(shape).up]
+        channels = [width * multiple for multiple in form(shape, pyramid).up]
         self.parts = len(channels)  # of z: the first layer's, and one a block
         if latent < self.parts:
             raise ValueError(
@@ -109,8 +117,8 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """Images [B, C, R, R] (and y: [B]) -> logits [B]; the last maps are summed.
 
-    width, attention: as in `Generator`. classes, conditioning: "projection" at the head, or "concatenation" after the
-    first block.
+    width, attention, pyramid: as in `Generator`. classes, conditioning: "projection" at the head, or "concatenation"
+    after the first block.
     """
 
     def __init__(
@@ -120,9 +128,10 @@ class Critic(nn.Module):
         classes: int = 0,
         conditioning: Conditioning = "projection",
         attention: int | None = 64,
+        pyramid: bool = False,
     ) -> None:
         super().__init__()
-        plan = form(shape)
+        plan = form(shape, pyramid)
         channels = [shape[0], *[width * multiple for multiple in plan.down + plan.flat]]
         blocks: list[nn.Module] = []
         for i, (a, b) in enumerate(pairwise(channels)):

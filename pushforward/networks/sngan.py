@@ -35,16 +35,17 @@ class Form:
     flat: tuple[int, ...]
 
 
-def form(shape: tuple[int, ...]) -> Form:
+def form(shape: tuple[int, ...], pyramid: bool = False) -> Form:
     """The papers' forms for images [C, R, R]: R = 4·2^k or 6·2^k, k = 1, 2 …; raises ValueError for others.
 
     Up to 32×32 CIFAR-10's: all maps alike, the critic's last ones 8×8 (4×4 for 8×8 images). Beyond, channels double
     from the image down to 16 times; 48×48 is STL-10's, 64×64 and 128×128 are ImageNet's, and other sides follow that.
+    pyramid: whether those up to 32×32 do too.
     """
     side = shape[-1]
     smallest = 6 if side % 3 == 0 else 4
     k = doublings(shape, smallest, least=1)
-    if side <= 32:
+    if side <= 32 and not pyramid:
         return Form(smallest, (1,) * (k + 1), (1,) * max(1, k - 1), (1, 1))
     widths = tuple(min(2**i, 16) for i in range(k + 1))  # from the image down
     published = {48: ((1, 2, 4, 8), (16,)), 64: ((1, 2, 4, 8, 16), ())}
@@ -73,15 +74,22 @@ def init(net: nn.Module, gain: float = math.sqrt(2)) -> None:
 class Generator(nn.Module):
     """z: [B, latent] (and y: [B]) -> images [B, C, R, R] in [-1, 1].
 
-    width: channels of the last maps (see `form`). classes: each has its own scales and shifts after the blocks'
-    BatchNorms. attention: the largest side of maps that may attend to themselves, at most R/2; None for no attention.
+    width, pyramid: channels of the last maps, and of those before (see `form`). classes: each has its own scales and
+    shifts after the blocks' BatchNorms. attention: the largest side of maps that may attend to themselves, at most R/2;
+    None for no attention.
     """
 
     def __init__(
-        self, latent: int, shape: tuple[int, ...], width: int = 64, classes: int = 0, attention: int | None = None
+        self,
+        latent: int,
+        shape: tuple[int, ...],
+        width: int = 64,
+        classes: int = 0,
+        attention: int | None = None,
+        pyramid: bool = False,
     ) -> None:
         super().__init__()
-        plan = form(shape)
+        plan = form(shape, pyramid)
         channels = [width * multiple for multiple in plan.up]
         self.classes, self.bottom = classes, plan.smallest
         self.first = nn.Linear(latent, channels[0] * plan.smallest**2)
@@ -107,9 +115,9 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """Images [B, C, R, R] (and y: [B]) -> logits [B]; the last maps are summed.
 
-    width: channels of the first maps (see `form`). classes, conditioning: "projection" at the head, or "concatenation"
-    to the first maps of 16×16 or less. attention: as in `Generator`. wide: between a block's two convolutions there are
-    as many channels as after them, as in SAGAN, and not as before.
+    width, pyramid: channels of the first maps, and of those after (see `form`). classes, conditioning: "projection" at
+    the head, or "concatenation" to the first maps of 16×16 or less. attention: as in `Generator`. wide: between a
+    block's two convolutions there are as many channels as after them, as in SAGAN, and not as before.
     """
 
     def __init__(
@@ -120,9 +128,10 @@ class Critic(nn.Module):
         conditioning: Conditioning = "projection",
         attention: int | None = None,
         wide: bool = False,
+        pyramid: bool = False,
     ) -> None:
         super().__init__()
-        plan, side = form(shape), shape[-1]
+        plan, side = form(shape, pyramid), shape[-1]
         channels = [shape[0], *[width * multiple for multiple in plan.down + plan.flat]]
         blocks: list[nn.Module] = []
         for i, (a, b) in enumerate(pairwise(channels)):
@@ -168,11 +177,12 @@ def pair(
     factor: int = 1,
     classes: int = 0,
     conditioning: Conditioning | None = None,
+    pyramid: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
     """(G, D), as above for images [C, R, R], else perceptrons; `factor`: how much wider G for images is."""
     if kind == "images":
-        D = Critic(shape, width, classes, conditioning or "projection")
-        return Generator(latent, shape, factor * width, classes), D
+        D = Critic(shape, width, classes, conditioning or "projection", pyramid=pyramid)
+        return Generator(latent, shape, factor * width, classes, pyramid=pyramid), D
     G = mlp.Generator(latent, shape, width, classes=classes)
     if conditioning == "projection":
         return G, PointCritic(shape, width, classes)

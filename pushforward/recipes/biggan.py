@@ -39,6 +39,9 @@ class Config(Rules):
     """Numbers in a latent, cut into a part for the first layer and one for each block (the paper: 120 at 128×128)."""
     width: int = 8
     """The paper's ch, 96: channels beside images of 128×128; images up to 32×32 have 4 times as many everywhere."""
+    pyramid: bool = False
+    """Whether channels double from the image down at sides up to 32 too, as they do beyond it; otherwise all maps there
+    have as many, as the authors' code for CIFAR-10. It gives the critic more features to tell classes apart by."""
     shared: int = 32
     """Numbers in the embedding of the class that all blocks share (the paper: 128)."""
     attention: int | None = None
@@ -74,8 +77,8 @@ PRESETS = {
 
 def build(cfg: Config, spec: DataSpec) -> Game:
     classes, told = classes_of(cfg, spec, "biggan"), cfg.conditioning or "projection"
-    G = biggan.Generator(cfg.latent, spec.shape, cfg.width, classes, cfg.shared, cfg.attention)
-    D = biggan.Critic(spec.shape, cfg.width, classes, told, cfg.attention)
+    G = biggan.Generator(cfg.latent, spec.shape, cfg.width, classes, cfg.shared, cfg.attention, cfg.pyramid)
+    D = biggan.Critic(spec.shape, cfg.width, classes, told, cfg.attention, cfg.pyramid)
     spectral(G)
     spectral(D)
     ema = _half_life(cfg.ema, cfg.ema_start)

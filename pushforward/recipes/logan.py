@@ -46,6 +46,9 @@ class Config(Rules):
     """Numbers in a latent (the paper: 256 on ImageNet)."""
     width: int = 8
     """BigGAN's ch: channels beside images of 128×128; images up to 32×32 have 4 times as many everywhere."""
+    pyramid: bool = False
+    """Whether channels double from the image down at sides up to 32 too, as they do beyond it; otherwise all maps there
+    have as many, as the authors' code for CIFAR-10. It gives the critic more features to tell classes apart by."""
     shared: int = 32
     """Numbers in the embedding of the class that all blocks share (the paper: 128)."""
     attention: int | None = None
@@ -129,8 +132,8 @@ class Optimised:
 
 def build(cfg: Config, spec: DataSpec) -> Game:
     classes, told = classes_of(cfg, spec, "logan"), cfg.conditioning or "projection"
-    G = biggan.Generator(cfg.latent, spec.shape, cfg.width, classes, cfg.shared, cfg.attention)
-    D = biggan.Critic(spec.shape, cfg.width, classes, told, cfg.attention)
+    G = biggan.Generator(cfg.latent, spec.shape, cfg.width, classes, cfg.shared, cfg.attention, cfg.pyramid)
+    D = biggan.Critic(spec.shape, cfg.width, classes, told, cfg.attention, cfg.pyramid)
     spectral(G)
     spectral(D)
     players = two_players(

@@ -28,6 +28,9 @@ class Config(Rules):
     """Numbers in a latent (the paper: 128)."""
     width: int = 32
     """Channels of the generator's last maps and the critic's first (the paper: 64)."""
+    pyramid: bool = False
+    """Whether channels double from the image down at sides up to 32 too, as they do beyond it; otherwise all maps there
+    have as many, as SNGAN's for CIFAR-10. It gives the critic more features to tell classes apart by."""
     attention: int | None = 16
     """Largest side of the maps that attend to themselves, at most half the image's (the paper: 32); None for none."""
     lr: float = 5e-4
@@ -52,8 +55,9 @@ PRESETS = {
 
 def build(cfg: Config, spec: DataSpec) -> Game:
     classes = classes_of(cfg, spec, "sagan")
-    G = Generator(cfg.latent, spec.shape, cfg.width, classes, cfg.attention)
-    D = Critic(spec.shape, cfg.width, classes, cfg.conditioning or "projection", cfg.attention, wide=True)
+    G = Generator(cfg.latent, spec.shape, cfg.width, classes, cfg.attention, cfg.pyramid)
+    told = cfg.conditioning or "projection"
+    D = Critic(spec.shape, cfg.width, classes, told, cfg.attention, wide=True, pyramid=cfg.pyramid)
     for net in (G, D):
         init(net, gain=1.0)
     for layer in list(layers_of(G)):

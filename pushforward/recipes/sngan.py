@@ -34,6 +34,9 @@ class Config(Rules):
     points."""
     factor: int = 1
     """How many times as wide the generator for images is (the paper: 2 for CIFAR-10, else 1)."""
+    pyramid: bool = False
+    """Whether channels double from the image down at sides up to 32 too, as they do beyond it; otherwise all maps there
+    have as many, as the paper's for CIFAR-10. It gives the critic more features to tell classes apart by."""
     lr: float = 1e-3
     """Learning rate of both players (the paper: 2e-4)."""
     lr_hold: float = 0.0
@@ -55,7 +58,7 @@ PRESETS = {
 
 def build(cfg: Config, spec: DataSpec) -> Game:
     classes = classes_of(cfg, spec, "sngan")
-    G, D = pair(spec.kind, cfg.latent, spec.shape, cfg.width, cfg.factor, classes, cfg.conditioning)
+    G, D = pair(spec.kind, cfg.latent, spec.shape, cfg.width, cfg.factor, classes, cfg.conditioning, cfg.pyramid)
     spectral(D)
     players = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), ema=cfg.ema, decay=cfg.decay())
     duel = Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, joint=spec.kind == "images")

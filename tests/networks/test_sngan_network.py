@@ -15,7 +15,8 @@ from pushforward.core.seeding import torch_seeded
 from pushforward.data.spec import DataSpec
 from pushforward.layers.conditioning import ConditionalBatchNorm
 from pushforward.layers.spectral import spectral
-from pushforward.networks import mlp
+from pushforward.networks import biggan, mlp, sngan
+from pushforward.networks.resnet import DownBlock, FlatBlock
 from pushforward.networks.sngan import Critic, Generator, PointCritic, layers_of, pair
 
 LATENT, CLASSES = 5, 3
@@ -262,11 +263,44 @@ def test_weights_start_as_of_glorot_and_classes_alike():
     assert not any(p.any() for norm in norms for p in norm.parameters())
 
 
-def built(name: str, **changes):
+def built(name: str, side: int = 64, **changes):
     module = recipes.load(name)
     config = dataclasses.replace(module.PRESETS["paper"], **{"width": 2, "latent": 4} | changes)
     with torch_seeded("recipe"):
-        return module.build(config, DataSpec("colours", "images", (3, 64, 64), CLASSES))
+        return module.build(config, DataSpec("colours", "images", (3, side, side), CLASSES))
+
+
+def channels(net: nn.Module) -> list[int]:
+    """Of what each block makes."""
+    return [block.conv2.out_channels for block in net.blocks]  # type: ignore[union-attr]
+
+
+# BigGAN's `width` is a unit that its generator has twice at the image, as at 64×64.
+@pytest.mark.parametrize(
+    ("name", "asked", "generators", "critics"),
+    [
+        ("sngan", False, [2, 2, 2], [2, 2, 2, 2]),
+        ("sngan", True, [8, 4, 2], [2, 4, 8, 16]),
+        ("projection", True, [8, 4, 2], [2, 4, 8, 16]),
+        ("sagan", True, [8, 4, 2], [2, 4, 8, 16]),
+        ("biggan", False, [8, 8, 8], [8, 8, 8, 8]),
+        ("biggan", True, [16, 8, 4], [2, 4, 8, 16]),
+        ("logan", True, [16, 8, 4], [2, 4, 8, 16]),
+    ],
+)
+def test_a_pyramid_doubles_channels_from_images_of_32_down_too(name, asked, generators, critics):
+    players = built(name, 32, pyramid=asked, **{"factor": 1} if name == "sngan" else {}).players
+    G, D = players["generator"].nets["G"], players["critic"].nets["D"]
+    G = getattr(G, "inner", G)
+    assert (channels(G), channels(D)) == (generators, critics)
+    assert [type(block) for block in D.blocks] == [DownBlock] * (3 if asked else 2) + [FlatBlock] * (1 if asked else 2)
+    assert G.first.out_features == 16 * (16 if asked else generators[0])
+
+
+@pytest.mark.parametrize("form", [sngan.form, biggan.form])
+@pytest.mark.parametrize("side", [64, 128])
+def test_images_of_64_and_more_are_pyramids_anyway(form, side):
+    assert form((1, side, side), pyramid=True) == form((1, side, side))
 
 
 def test_sagan_normalises_both_players_but_not_the_classes_scales_and_moves_at_two_rates():
