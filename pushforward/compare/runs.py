@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from pushforward.course import interruptible
 GUARD = 1.1
 """Times its seconds that a run may take: the examples that were planned should be seen before."""
 STOPPED = 130
+ERROR = re.compile(r"pushforward: error: |[\w.]*(Error|Exception|Interrupt)\b")
+"""How the line begins that says why a process ended; others may follow, as of what its threads leave."""
 
 
 class Process(Protocol):
@@ -105,7 +108,7 @@ def _all(
                 return not stopping()
             last = next(reversed(running))
             while last.beside is not None and len(running) + len(beside) < jobs and not stopping():
-                beside.append(launch(last.beside, log_of(last.place), threads))
+                beside.append(launch(last.beside, log_of(last.place.with_name(f"{last.place.name}-beside")), threads))
             if stopping() and not asked:
                 asked = True
                 watch.say("stopping: each run saves a checkpoint first")
@@ -199,5 +202,6 @@ def _reason(log: Path, status: int) -> str:
         memory = " (was there enough memory?)" if status == -signal.SIGKILL else ""
         return f"killed by {signal.Signals(-status).name}{memory}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    line = next((line for line in reversed(lines) if line.strip()), f"ended with status {status}")
+    told = [line for line in lines if ERROR.match(line)] or [line for line in lines if line.strip()]
+    line = told[-1] if told else f"ended with status {status}"
     return line.removeprefix("pushforward: error: ").removeprefix("ValueError: ").strip()

@@ -3,6 +3,7 @@
 huggingface_hub does the talking: its settings (HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE) hold here too.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -33,7 +34,8 @@ CARRIED = (ABOUT, TENSORS, ONNX, PICTURE, CARD)
 def push(folder: str | Path, repo: str, *, public: bool = False) -> str:
     """Sends an exported generator to the repository `OWNER/NAME`, made if there is none, and returns its address.
 
-    public: whether a new one is open to all. Raises ValueError, before anything is sent, for a damaged folder.
+    public: whether a new one is open to all. Raises ValueError, before anything is sent, for a damaged folder, and for
+    `public` where there is a private one already.
     """
     folder = Path(folder)
     _check_name(repo)
@@ -43,11 +45,17 @@ def push(folder: str | Path, repo: str, *, public: bool = False) -> str:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         api.create_repo(repo, private=not public, exist_ok=True)
-        former = {file.rfilename for file in api.model_info(repo).siblings or ()} & set(CARRIED) - set(there)
-        changes = [CommitOperationAdd(name, folder / name) for name in there]
-        changes += [CommitOperationDelete(name) for name in sorted(former)]
-        api.create_commit(repo, changes, commit_message="Add a generator")
-    return f"{api.endpoint}/{repo}"
+        info = api.model_info(repo)
+        if not (public and info.private):
+            former = {file.rfilename for file in info.siblings or ()} & set(CARRIED) - set(there)
+            changes = [CommitOperationAdd(name, folder / name) for name in there]
+            changes += [CommitOperationDelete(name) for name in sorted(former)]
+            api.create_commit(repo, changes, commit_message="Add a generator")
+            return f"{api.endpoint}/{repo}"
+    raise ValueError(
+        f"{repo} is private, and --public opens new repositories alone, so that nothing was sent; "
+        "open it in its settings on the hub, or push without --public"
+    )
 
 
 def pull(repo: str, out: str | Path, *, revision: str | None = None) -> Path:
@@ -98,11 +106,17 @@ def _talking(doing: str, repo: str) -> Iterator["HfApi"]:
         yield api
     except Exception as error:  # those of the client, of its HTTP library, which changes, and of the system
         status = getattr(getattr(error, "response", None), "status_code", None)
-        remedy = {
+        remedies = {
             401: "check its name, and log in with `hf auth login` or set HF_TOKEN",
             403: "your token may not do that: make one that may write",
             404: "check its name and the revision; a private one takes a login (`hf auth login` or HF_TOKEN)",
-        }.get(status or 0, f"check the connection to {api.endpoint}, then try again")
+        }
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            remedy = "make room on the disk, then try again"
+        elif status is not None and 400 <= status < 500:
+            remedy = remedies.get(status, "the hub refuses it as it is: mend what it names")
+        else:
+            remedy = f"check the connection to {api.endpoint}, then try again"
         told = [" ".join(str(e).split())[:200] for e in (error, error.__cause__) if e is not None]
         reason = ": ".join(dict.fromkeys(filter(None, told))) or type(error).__name__
         raise ValueError(f"cannot {doing} {repo}: {reason}; {remedy}") from error

@@ -120,7 +120,7 @@ class Opened:
     def latents(self, n: int, seed: int) -> Tensor:
         """Normal latents [n, Z] on the device."""
         if n < 1:
-            raise ValueError(f"at least 1 is needed, got {n}")
+            raise ValueError(f"at least 1 sample is needed, got {n}; give 1 or more")
         return sampling.latents(n, self.game.latent, seed).to(self.device)
 
     def in_turn(self, n: int) -> Tensor | None:

@@ -71,6 +71,8 @@ def arithmetic(
     """
     if (source is None) != (target is None) or (source is not None and source == target):
         raise ValueError("a difference is of two classes; give both --from and --to, not the same, or neither")
+    if n < 1:
+        raise ValueError(f"arithmetic shows at least 1 sample or pair of classes, got {n}; give 1 or more")
     opened.encoder("classifier", "arithmetic")  # what can't be done is said before samples are drawn
     z, y = opened.latents(drawn, seed), opened.in_turn(drawn)
     where = opened.space(space, z, y, "arithmetic")

@@ -303,6 +303,10 @@ def test_the_reason_is_that_of_the_last_attempt(tmp_path: Path) -> None:
     assert runs._reason(log, 1) == "RuntimeError: out of memory"
     log.write_text("Traceback …\npushforward: error: ValueError: loss is not finite\n")
     assert runs._reason(log, 1) == "loss is not finite"
+    log.write_text("Traceback …\ntorch.OutOfMemoryError: 8 GiB\nresource_tracker: There appear to be 2 leaked …\n")
+    assert runs._reason(log, 1) == "torch.OutOfMemoryError: 8 GiB"
+    log.write_text("Illegal instruction\n\n")
+    assert runs._reason(log, 1) == "Illegal instruction"
 
 
 def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_again(

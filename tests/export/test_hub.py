@@ -1,5 +1,6 @@
 """The hub, by a stand-in of its HTTP API on this machine: nothing here talks to any other."""
 
+import errno
 import json
 import shutil
 import socket
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import stand_in
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
 from pushforward import load_generator
@@ -78,6 +79,13 @@ def test_a_description_without_a_list_of_files_is_refused_in_words(
 def test_only_one_that_is_asked_to_be_open_is(hub: stand_in.Hub, exported: Path) -> None:
     push(exported, REPO, public=True)
     assert hub.private == set()
+
+
+def test_one_that_is_there_and_private_is_not_taken_for_open(hub: stand_in.Hub, exported: Path) -> None:
+    hub.repos[REPO], hub.private = [{"notes.txt": b""}], {REPO}
+    with pytest.raises(ValueError, match=r"is private, .* nothing was sent; open it in its settings"):
+        push(exported, REPO, public=True)
+    assert hub.files(REPO) == {"notes.txt": b""}
 
 
 def test_a_second_push_replaces_the_first_whole(hub: stand_in.Hub, exported: Path, tmp_path: Path) -> None:
@@ -168,6 +176,18 @@ def test_what_the_hub_says_becomes_a_line_with_a_remedy(
     with pytest.raises(ValueError, match=r"cannot push to .*; check its name, and log in with `hf auth login`"):
         push(exported, REPO)
     assert not out.exists()
+
+
+def test_a_full_disk_is_not_taken_for_a_lost_connection(
+    hub: stand_in.Hub, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    push(exported, REPO)
+    monkeypatch.setattr(HfApi, "hf_hub_download", full)
+    with pytest.raises(ValueError, match="No space left on device; make room on the disk"):
+        pull(REPO, tmp_path / "pulled")
 
 
 def test_without_a_connection_one_line_says_so(
