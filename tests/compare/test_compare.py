@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -170,6 +171,22 @@ def test_a_second_call_does_only_what_is_left_and_gives_the_same_numbers(
         for name in ("frechet", "precision", "recall", "accuracy"):
             assert one.spread(name) == other.spread(name)
     assert "| `cgan` |" in capsys.readouterr().out
+
+
+def test_the_zoos_record_of_a_comparison_is_enough_to_go_on_from(
+    compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "zoo.py"
+    zoo = runpy.run_path(str(path))
+    zoo["copy"](compared, tmp_path / "record", plan_of(compared))
+    assert sum(p.stat().st_size for p in (tmp_path / "record").rglob("*") if p.is_file()) < 100_000
+    called: list[Sequence[str]] = []
+    monkeypatch.setattr(runs, "start", lambda words, log, threads: called.append(words))
+    assert main(["compare", "--out", str(tmp_path / "record")]) == 0
+    assert called == []
+    assert (tmp_path / "record" / "table.md").read_text() == (compared / "table.md").read_text()
+    with Image.open(tmp_path / "record" / "samples.png") as one, Image.open(compared / "samples.png") as other:
+        assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""Compares the image recipes side by side, for docs/zoo.md: hours on two cores, which may be spread over days.
+
+    python benchmarks/zoo.py glyphs             # every recipe on 32×32 letters, in runs/zoo/glyphs
+    python benchmarks/zoo.py digits             # every recipe on 8×8 digits
+    python benchmarks/zoo.py parts              # the best recipe on letters, with its parts swapped one by one
+    python benchmarks/zoo.py holds              # what holds a critic: clipping, penalties, normalisation
+    python benchmarks/zoo.py glyphs --go-on     # … from the runs on record in benchmarks/zoo/glyphs
+    python benchmarks/zoo.py glyphs --record    # trains nothing: finished runs on record, table and picture in the docs
+
+A record is what `pushforward compare` needs to count a run as done: its measurements, its times and a few samples, but
+no networks. It goes on only on a processor of the same name, as its runs were given minutes.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pushforward.compare.picture import ACROSS, DOWN
+from pushforward.compare.plan import Comparison, read_plan
+from pushforward.compare.record import write_record
+from pushforward.compare.results import run_folder
+from pushforward.compare.runs import finished
+from pushforward.core import runlog
+from pushforward.core.checkpoint import write_text
+from pushforward.exhibits import write_npz
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDS = ROOT / "benchmarks" / "zoo"
+PAGE, PICTURES = ROOT / "docs" / "zoo.md", ROOT / "docs" / "pictures"
+
+R1 = "--penalty r1 --penalty-weight 0.1 --penalty-every 8"
+CGAN = "cgan --conditioning projection --lr 2e-3 --width 16 --lr-hold 0.3 --ema 50000"
+GLYPHS = (
+    f"{CGAN} {R1}",
+    "dcgan --lr 1e-3 --width 16 --lr-hold 0.3",
+    "biggan --pyramid --width 8 --batch 16",
+    "projection --pyramid --critic-steps 1 --width 8 --batch 16",
+    "sngan --pyramid --conditioning concatenation --critic-steps 1 --width 8 --batch 16",
+    "sagan --pyramid --width 8 --batch 16",
+    "stylegan2 --conditioning projection --width 64 --base 256 --path-weight None --mixing 0 --batch 16 --lr 5e-3"
+    " --penalty-weight 1",
+    "r3gan --conditioning projection --blocks 1 --width 64 --batch 16 --lr 1e-3 --penalty-weight 1 --beta2 0.99",
+    "progan --conditioning projection --width 64 --batch 16",
+    "stylegan --conditioning projection --width 64 --batch 16 --lr 2.5e-3",
+    "logan --pyramid --width 4 --batch 16",
+    "lapgan --conditioning concatenation --lr 1e-3 --batch 32 --width 8",
+    "gan --ema 20000",
+)
+DIGITS = (
+    "cgan --conditioning projection",
+    "dcgan --lr 1e-3",
+    "biggan",
+    "projection --critic-steps 1",
+    "sngan --conditioning concatenation --critic-steps 1",
+    "sagan",
+    "stylegan2 --width 32 --base 256 --path-weight None --mixing 0 --batch 16 --lr 5e-3 --penalty-weight 1",
+    "r3gan",
+    "progan --batch 16",
+    "stylegan --batch 16 --lr 2.5e-3",
+    "logan",
+    "lapgan --lr 1e-3",
+    "gan --ema 20000",
+)
+# What is in the best recipe that makes it so, each part swapped alone.
+PARTS = (
+    GLYPHS[0],
+    CGAN,
+    CGAN.replace("projection", "concatenation") + f" {R1}",
+    f"{CGAN} --critic-norm None {R1}",
+    f"{CGAN} --critic-norm spectral --loss hinge",
+    f"{CGAN} --critic-norm None --loss relativistic --penalty r1+r2 --penalty-weight 1",
+)
+# What holds a critic, in one network.
+HOLDS = (
+    "dcgan --lr 1e-3 --critic-norm None",
+    f"dcgan --lr 1e-3 --critic-norm None {R1}",
+    "dcgan --lr 1e-3 --critic-norm spectral --loss hinge",
+    "dcgan --lr 1e-3",
+    "wgan",
+    "wgan --clip 0.05",
+    "dcgan --lr 1e-3 --critic-norm None --loss wasserstein --penalty gp --critic-steps 5",
+)
+COMPARISONS = {
+    "glyphs": (GLYPHS, "--data glyphs --resolution 32 --budget 10m"),
+    "digits": (DIGITS, "--data digits --budget 10m"),
+    "parts": (PARTS, "--data glyphs --resolution 32 --budget 4m"),
+    "holds": (HOLDS, "--data digits --budget 2m"),
+}
+EACH = "--seeds 3 --jobs 2 --evaluations 4"
+
+
+def carry_out(name: str, folder: Path) -> int:
+    """`pushforward compare` of these rows; goes on with what the folder holds."""
+    rows, terms = COMPARISONS[name]
+    words = ["compare", *rows, *terms.split(), *EACH.split(), "--out", str(folder)]
+    return subprocess.run([sys.executable, "-m", "pushforward", *words], check=False).returncode
+
+
+def fetch(name: str, folder: Path) -> None:
+    """Puts what is on record into a folder that holds no comparison yet."""
+    plan = read_plan(RECORDS / name)
+    if plan is None:
+        raise SystemExit(f"{RECORDS / name} holds no record of {name}; leave out --go-on to begin it")
+    if read_plan(folder) is None:
+        copy(RECORDS / name, folder, plan)
+
+
+def copy(one: Path, other: Path, plan: Comparison) -> None:
+    """The plan, each recipe's speed and the runs that have ended, as far as a comparison reads them."""
+    (other / "probes").mkdir(parents=True, exist_ok=True)
+    for entry in plan.entries:
+        found = [Path("probes", f"{entry.slug}{end}") for end in (".json", ".failed")]
+        for seed in range(plan.seeds):
+            place = run_folder(one, entry, seed)
+            if finished(place):
+                _copy_run(place, run_folder(other, entry, seed))
+            found.append(Path("runs", f"{place.name}.failed"))
+        for path in found:
+            if (one / path).exists():
+                (other / path).parent.mkdir(exist_ok=True)
+                shutil.copy(one / path, other / path)
+    shutil.copy(one / "plan.json", other / "plan.json")
+
+
+def _copy_run(found: Path, put: Path) -> None:
+    put.mkdir(parents=True, exist_ok=True)
+    measured = runlog.rows(found / "metrics.jsonl")
+    kept = {row["seen"] for row in measured}
+    times = [row for row in runlog.rows(found / "stats.jsonl") if row["seen"] in kept]
+    _write(put / "stats.jsonl", [{"seen": row["seen"], "seconds": row["seconds"]} for row in times])
+    with np.load(found / "exhibits.npz") as held:
+        write_npz(put / "exhibits.npz", {key: held[key][: ACROSS * DOWN] for key in ("real", "fake")})
+    # Last, as this is what says that the run has finished.
+    _write(put / "metrics.jsonl", measured)
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def record(name: str, folder: Path) -> None:
+    """Puts finished runs on record; writes the table between the page's marks, and the picture."""
+    plan = read_plan(folder)
+    if plan is None:
+        raise SystemExit(f"{folder} holds no comparison; begin it with: python benchmarks/zoo.py {name}")
+    copy(folder, RECORDS / name, plan)
+    results = write_record(plan, folder)
+    shutil.copy(folder / "samples.png", PICTURES / f"zoo-{name}.png")
+    _put(PAGE, name, (folder / "table.md").read_text(encoding="utf-8"))
+    done = sum(len(row.finished) for row in results.rows)
+    print(f"{done} of {len(plan.entries) * plan.seeds} runs are on record in {RECORDS / name}")
+
+
+def _put(page: Path, name: str, table: str) -> None:
+    mark = f"<!-- {name} -->"
+    before, _, after = page.read_text(encoding="utf-8").partition(mark)
+    write_text(page, f"{before}{mark}\n{table}{mark}{after.partition(mark)[2]}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("comparison", choices=COMPARISONS)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "zoo", help="where the comparisons' folders are")
+    parser.add_argument("--go-on", action="store_true", help="begin from the runs on record")
+    parser.add_argument("--record", action="store_true", help="put what has finished on record, and train nothing")
+    asked = parser.parse_args()
+    folder = asked.runs / asked.comparison
+    if asked.record:
+        record(asked.comparison, folder)
+        return 0
+    if asked.go_on:
+        fetch(asked.comparison, folder)
+    return carry_out(asked.comparison, folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
