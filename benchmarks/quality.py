@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+from marks import put
+
 from pushforward.core import runlog
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,10 +61,6 @@ ROWS = (
     Row("digits", "cgan", "--examples 400000"),
     Row("digits", "wgan-gp", "--examples 600000"),
     Row("digits", "r3gan", "--examples 300000"),
-    Row("glyphs", "dcgan", "--examples 300000 --lr 5e-4"),
-    Row("glyphs", "cgan", "--examples 300000 --lr 5e-4"),
-    Row("glyphs", "wgan-gp", "--width 16 --examples 150000 --evaluations 4"),
-    Row("glyphs", "r3gan", "--blocks 1 --examples 60000 --evaluations 4"),
 )
 
 # 200 images; what comes out is measured against all. A critic that nothing holds back learns them by heart; ADA's p may
@@ -233,7 +231,9 @@ TABLES = {"results": (ROWS, table), "objectives": (compared(), wide), "few": (FE
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quality", help="where the run folders are")
+    parser.add_argument(
+        "--runs", type=Path, default=ROOT / "runs" / "quality", help="where the run folders are, by table"
+    )
     parser.add_argument("--only", nargs="*", default=[], help="data sets or recipes to keep")
     parser.add_argument("--of", choices=TABLES, default="results", help="which table")
     parser.add_argument("--part", default="0/1", help="i/k: every k-th run from the i-th, for k processes side by side")
@@ -241,6 +241,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the table to this file, between its two marks")
     asked = parser.parse_args()
     every, layout = TABLES[asked.of]
+    # Each table's runs for themselves: rows of the same name differ in their options.
+    runs = asked.runs / asked.of
     rows = tuple(r for r in every if not asked.only or r.data in asked.only or r.recipe in asked.only)
     if not asked.table:
         part, parts = (int(n) for n in asked.part.split("/"))
@@ -249,12 +251,10 @@ def main() -> None:
         jobs = [(row, seed) for seed in seeds for row in rows if seed in row.seeds]
         for i, (row, seed) in enumerate(jobs):
             if i % parts == part:
-                carry_out(row, seed, asked.runs)
-    text = layout(asked.runs, rows)
+                carry_out(row, seed, runs)
+    text = layout(runs, rows)
     if asked.out:
-        mark = "<!-- quality -->"
-        before, _, after = asked.out.read_text().partition(mark)
-        asked.out.write_text(f"{before}{mark}\n{text}{mark}{after.partition(mark)[2]}")
+        put(asked.out, "quality", text)
     else:
         print(text)
 

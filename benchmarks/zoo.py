@@ -19,12 +19,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from marks import put
 
 from pushforward.compare.picture import ACROSS, DOWN
 from pushforward.compare.plan import Comparison, read_plan
 from pushforward.compare.record import write_record
 from pushforward.compare.results import run_folder
 from pushforward.compare.runs import finished
+from pushforward.compare.speed import read_probe
 from pushforward.core import runlog
 from pushforward.core.checkpoint import write_text
 from pushforward.exhibits import write_npz
@@ -35,6 +37,7 @@ PAGE, PICTURES = ROOT / "docs" / "zoo.md", ROOT / "docs" / "pictures"
 
 R1 = "--penalty r1 --penalty-weight 0.1 --penalty-every 8"
 CGAN = "cgan --conditioning projection --lr 2e-3 --width 16 --lr-hold 0.3 --ema 50000"
+R3GAN = "r3gan --conditioning projection --blocks 1 --width 64 --batch 16 --lr 1e-3 --penalty-weight 1 --beta2 0.99"
 GLYPHS = (
     f"{CGAN} {R1}",
     "dcgan --lr 1e-3 --width 16 --lr-hold 0.3",
@@ -44,7 +47,7 @@ GLYPHS = (
     "sagan --pyramid --width 8 --batch 16",
     "stylegan2 --conditioning projection --width 64 --base 256 --path-weight None --mixing 0 --batch 16 --lr 5e-3"
     " --penalty-weight 1",
-    "r3gan --conditioning projection --blocks 1 --width 64 --batch 16 --lr 1e-3 --penalty-weight 1 --beta2 0.99",
+    R3GAN,
     "progan --conditioning projection --width 64 --batch 16",
     "stylegan --conditioning projection --width 64 --batch 16 --lr 2.5e-3",
     "logan --pyramid --width 4 --batch 16",
@@ -66,7 +69,8 @@ DIGITS = (
     "lapgan --lr 1e-3",
     "gan --ema 20000",
 )
-# What is in the best recipe that makes it so, each part swapped alone.
+# The best recipe with one part swapped at a time, then with SNGAN's critic and with R3GAN's objective, several parts at
+# once; R3GAN, and its networks with the best recipe's objective.
 PARTS = (
     GLYPHS[0],
     CGAN,
@@ -74,12 +78,14 @@ PARTS = (
     f"{CGAN} --critic-norm None {R1}",
     f"{CGAN} --critic-norm spectral --loss hinge",
     f"{CGAN} --critic-norm None --loss relativistic --penalty r1+r2 --penalty-weight 1",
+    R3GAN,
+    f"{R3GAN.replace(' --penalty-weight 1', '')} --loss non-saturating {R1}",
 )
-# What holds a critic, in one network.
+# What holds a critic, in DCGAN's networks; the losses and moves are those that each came with.
 HOLDS = (
     "dcgan --lr 1e-3 --critic-norm None",
     f"dcgan --lr 1e-3 --critic-norm None {R1}",
-    "dcgan --lr 1e-3 --critic-norm spectral --loss hinge",
+    "dcgan --lr 1e-3 --critic-norm spectral",
     "dcgan --lr 1e-3",
     "wgan",
     "wgan --clip 0.05",
@@ -106,8 +112,9 @@ def fetch(name: str, folder: Path) -> None:
     plan = read_plan(RECORDS / name)
     if plan is None:
         raise SystemExit(f"{RECORDS / name} holds no record of {name}; leave out --go-on to begin it")
-    if read_plan(folder) is None:
-        copy(RECORDS / name, folder, plan)
+    if read_plan(folder) is not None:
+        raise SystemExit(f"{folder} holds a comparison already; leave out --go-on to go on with that, or name --runs")
+    copy(RECORDS / name, folder, plan)
 
 
 def copy(one: Path, other: Path, plan: Comparison) -> None:
@@ -144,22 +151,37 @@ def _write(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def record(name: str, folder: Path) -> None:
-    """Puts finished runs on record; writes the table between the page's marks, and the picture."""
-    plan = read_plan(folder)
+    """Puts the runs that have ended on record; writes the table between the page's marks, and the picture."""
+    plan, kept = read_plan(folder), RECORDS / name
     if plan is None:
         raise SystemExit(f"{folder} holds no comparison; begin it with: python benchmarks/zoo.py {name}")
-    copy(folder, RECORDS / name, plan)
+    if lost := lacking(folder, kept, plan):
+        raise SystemExit(f"{kept} has {lost}, which {folder} has not; begin from the record, with --go-on")
     results = write_record(plan, folder)
-    shutil.copy(folder / "samples.png", PICTURES / f"zoo-{name}.png")
-    _put(PAGE, name, (folder / "table.md").read_text(encoding="utf-8"))
     done = sum(len(row.finished) for row in results.rows)
-    print(f"{done} of {len(plan.entries) * plan.seeds} runs are on record in {RECORDS / name}")
+    if not done:
+        raise SystemExit(f"no run in {folder} has finished yet; wait for the first")
+    fresh = kept.with_name(f".{name}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    copy(folder, fresh, plan)
+    shutil.rmtree(kept, ignore_errors=True)
+    fresh.rename(kept)
+    shutil.copy(folder / "samples.png", PICTURES / f"zoo-{name}.png")
+    put(PAGE, name, (folder / "table.md").read_text(encoding="utf-8"))
+    print(f"{done} of {len(plan.entries) * plan.seeds} runs are on record in {kept}")
 
 
-def _put(page: Path, name: str, table: str) -> None:
-    mark = f"<!-- {name} -->"
-    before, _, after = page.read_text(encoding="utf-8").partition(mark)
-    write_text(page, f"{before}{mark}\n{table}{mark}{after.partition(mark)[2]}")
+def lacking(folder: Path, kept: Path, plan: Comparison) -> str | None:
+    """What a record has that a comparison would lose; None where it has nothing more."""
+    before = read_plan(kept)
+    for entry in () if before is None else before.entries:
+        speed = Path("probes", f"{entry.slug}.json")
+        if (kept / speed).exists() and read_probe(kept / speed) != read_probe(folder / speed):
+            return f"another speed of {entry.label}"
+        for seed in range(plan.seeds):
+            if finished(run_folder(kept, entry, seed)) and not finished(run_folder(folder, entry, seed)):
+                return f"{entry.label} of seed {seed}"
+    return None
 
 
 def main() -> int:

@@ -23,8 +23,13 @@ from pushforward.course import interruptible
 GUARD = 1.1
 """Times its seconds that a run may take: the examples that were planned should be seen before."""
 STOPPED = 130
-ERROR = re.compile(r"pushforward: error: |[\w.]*(Error|Exception|Interrupt)\b")
-"""How the line begins that says why a process ended; others may follow, as of what its threads leave."""
+OWN = "pushforward: error: "
+ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)(:|$)")
+"""How the line begins that ends a traceback."""
+AFTERMATH = ("Exception ignored in", "Exception in thread")
+"""How tracebacks begin of what an ending process leaves behind."""
+ATTEMPT = "=== a new process ==="
+"""The line before each process's output in its log."""
 
 
 class Process(Protocol):
@@ -77,6 +82,8 @@ def start(words: Sequence[str], log: Path, threads: int) -> subprocess.Popen[byt
     """A child whose output goes to a file; out of reach of the terminal's Ctrl-C, which this process passes on."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
+        file.write(f"{ATTEMPT}\n".encode())
+        file.flush()
         return subprocess.Popen(
             [sys.executable, "-m", "pushforward.compare.child", *words],
             stdin=subprocess.PIPE,
@@ -201,7 +208,14 @@ def _reason(log: Path, status: int) -> str:
     if status < 0:
         memory = " (was there enough memory?)" if status == -signal.SIGKILL else ""
         return f"killed by {signal.Signals(-status).name}{memory}"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    told = [line for line in lines if ERROR.match(line)] or [line for line in lines if line.strip()]
-    line = told[-1] if told else f"ended with status {status}"
-    return line.removeprefix("pushforward: error: ").removeprefix("ValueError: ").strip()
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line for line in text.rpartition(ATTEMPT)[2].splitlines() if line.strip()]
+    end = next((i for i, line in enumerate(lines) if line.startswith(AFTERMATH)), len(lines))
+    ways = (
+        [line for line in lines if line.startswith(OWN)],
+        [line for line in lines[:end] if ERROR.match(line)],
+        [line for line in lines if ERROR.match(line)],
+        lines,
+    )
+    line = next((found[-1] for found in ways if found), f"ended with status {status}")
+    return line.removeprefix(OWN).removeprefix("ValueError: ").strip()

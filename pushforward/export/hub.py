@@ -113,6 +113,10 @@ def _talking(doing: str, repo: str) -> Iterator["HfApi"]:
         }
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             remedy = "make room on the disk, then try again"
+        elif isinstance(error, OSError) and error.filename is not None:
+            remedy = "see to that file, then try again"
+        elif status in (408, 409, 412, 429):  # a timeout, another's commit at the same time, too many requests
+            remedy = "wait a little, then try again"
         elif status is not None and 400 <= status < 500:
             remedy = remedies.get(status, "the hub refuses it as it is: mend what it names")
         else:

@@ -119,8 +119,6 @@ class Opened:
 
     def latents(self, n: int, seed: int) -> Tensor:
         """Normal latents [n, Z] on the device."""
-        if n < 1:
-            raise ValueError(f"at least 1 sample is needed, got {n}; give 1 or more")
         return sampling.latents(n, self.game.latent, seed).to(self.device)
 
     def in_turn(self, n: int) -> Tensor | None:
@@ -212,6 +210,12 @@ class Opened:
             raise ValueError(f"{path} is no image that can be read ({error}); give another") from error
         planes = np.broadcast_to(x[None] if x.ndim == 2 else x.transpose(2, 0, 1), (c, side, side))
         return torch.from_numpy(planes.copy()).float().div(127.5).sub(1)
+
+
+def check_count(n: int, what: str) -> None:
+    """Raises ValueError where not even one was asked for."""
+    if n < 1:
+        raise ValueError(f"at least 1 of the {what} is needed, got {n}; give 1 or more")
 
 
 def plain(x: Tensor | None) -> Any:

@@ -12,7 +12,7 @@ from pushforward.data.images import as_bytes
 from pushforward.latent import directions as axes
 from pushforward.latent import projection as search
 from pushforward.latent.generators import broadcast, made
-from pushforward.latent.opened import Opened, Shown, SpaceName, plain
+from pushforward.latent.opened import Opened, Shown, SpaceName, check_count, plain
 from pushforward.latent.sheets import precision_recall_chart, sheet
 from pushforward.latent.truncation import truncation_sweep
 from pushforward.metrics.intervals import Interval
@@ -92,6 +92,7 @@ def truncation(
     n: samples and as many reals, or half of the reals where there are fewer; the other half stands for a perfect
     generator. features: what images are seen by, by default a classifier of the labels, or pixels without labels.
     """
+    check_count(n, "samples")
     encoder = opened.encoder(features, "truncation by a classifier")
     real = opened.reals(n, seed)
     side = len(real) // 2

@@ -18,7 +18,7 @@ from pushforward.latent.classes import class_grid
 from pushforward.latent.generators import from_styles, made, styles
 from pushforward.latent.interpolation import interpolate, linear, spherical
 from pushforward.latent.mixing import style_mixing
-from pushforward.latent.opened import Opened, Shown, SpaceName, plain
+from pushforward.latent.opened import Opened, Shown, SpaceName, check_count, plain
 from pushforward.latent.sheets import sheet
 
 DRAWN = 5_000  # samples that differences of classes are found from
@@ -34,6 +34,7 @@ def interpolation(
     seed: int = 0,
 ) -> Shown:
     """`n` paths of `steps` images between independent codes; by default great arcs in z, straight lines in w."""
+    check_count(n, "paths")
     z = opened.latents(2 * n, seed)
     y = opened.in_turn(n)
     where = opened.space(space, z, None if y is None else torch.cat([y, y]), "interpolate")
@@ -71,8 +72,8 @@ def arithmetic(
     """
     if (source is None) != (target is None) or (source is not None and source == target):
         raise ValueError("a difference is of two classes; give both --from and --to, not the same, or neither")
-    if n < 1:
-        raise ValueError(f"arithmetic shows at least 1 sample or pair of classes, got {n}; give 1 or more")
+    check_count(n, "samples or pairs of classes")
+    check_count(drawn, "samples that differences are found from")
     opened.encoder("classifier", "arithmetic")  # what can't be done is said before samples are drawn
     z, y = opened.latents(drawn, seed), opened.in_turn(drawn)
     where = opened.space(space, z, y, "arithmetic")
@@ -121,6 +122,7 @@ def classes(opened: Opened, n: int = 8, *, seed: int = 0) -> Shown:
             f"a grid of classes needs a generator that is told the class, and this {opened.run.plan.recipe} run is not "
             "conditional; train cgan, or with --conditioning projection"
         )
+    check_count(n, "columns")
     images = class_grid(opened.game.sample, opened.latents(n, seed), opened.classes)
     caption = (
         f"{opened.name}: a row a class, a column a latent that all classes share (seed {seed}), as they were drawn."
@@ -131,6 +133,7 @@ def classes(opened: Opened, n: int = 8, *, seed: int = 0) -> Shown:
 
 def mixing(opened: Opened, n: int = 5, *, layers: Sequence[int] = (), seed: int = 0) -> Shown:
     """`n` codes in rows, `n` in columns: the row's styles, but the column's in `layers`, by default the coarse half."""
+    check_count(n, "rows")
     G = opened.styled("mix")
     y = None if opened.classes is None else torch.zeros(2 * n, dtype=torch.int64, device=opened.device)
     w = styles(G, opened.latents(2 * n, seed), y)

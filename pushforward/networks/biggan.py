@@ -17,24 +17,24 @@ from pushforward.networks.sngan import Form
 from pushforward.networks.stages import doublings
 
 FORMS = {
-    64: Form(4, (16, 16, 8, 4, 2), (1, 2, 4, 8), (16,)),
     128: Form(4, (16, 16, 8, 4, 2, 1), (1, 2, 4, 8, 16), (16,)),
     256: Form(4, (16, 16, 8, 8, 4, 2, 1), (1, 2, 4, 8, 8, 16), (16,)),
     512: Form(4, (16, 16, 8, 8, 4, 2, 1, 1), (1, 1, 2, 4, 8, 8, 16), (16,)),
 }
-"""By side; 64×64 and more. Smaller ones: 4 × width channels everywhere, CIFAR-10's in the authors' code, or alike."""
+"""By side; smaller ones follow a rule, see `form`."""
 
 
 def form(shape: tuple[int, ...], pyramid: bool = False) -> Form:
     """Channels for images [C, R, R] of 8, 16 … 512, as multiples of the width; raises ValueError for others.
 
-    pyramid: whether they double from the image down up to 32×32 too, as they do at 64×64.
+    At 64×64 they double from the image down. Up to 32×32 they do so for a `pyramid`, whose critic ends in 2 (8×8) to 8
+    (32×32) times the width; otherwise they are 4 everywhere, as in the authors' code for CIFAR-10.
     """
     k, side = doublings(shape, least=1), shape[-1]
-    if side <= 32 and pyramid:
+    if side == 64 or (side < 64 and pyramid):
         widths = tuple(2**i for i in range(k + 1))
         return Form(4, (widths[-1], *widths[:0:-1]), widths[:-1], widths[-1:])
-    if side <= 32:
+    if side < 64:
         return Form(4, (4,) * (k + 1), (4,) * max(1, k - 1), (4, 4))
     if side not in FORMS:
         raise ValueError(f"BigGAN's largest images are 512×512, got {side}×{side}; choose one with --resolution")

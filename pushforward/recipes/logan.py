@@ -45,10 +45,11 @@ class Config(Rules):
     latent: int = 64
     """Numbers in a latent (the paper: 256 on ImageNet)."""
     width: int = 8
-    """BigGAN's ch: channels beside images of 128×128; images up to 32×32 have 4 times as many everywhere."""
+    """BigGAN's ch: channels beside images of 128×128; images up to 32×32 have 4 times as many everywhere,
+    where they are no pyramid."""
     pyramid: bool = False
-    """Whether channels double from the image down at sides up to 32 too, as they do beyond it; otherwise all maps there
-    have as many, as the authors' code for CIFAR-10. It gives the critic more features to tell classes apart by."""
+    """Whether channels double from the image down at sides up to 32 too, as they do at 64: the critic's last maps then
+    have 2 (8×8), 4 (16×16) or 8 (32×32) times the width."""
     shared: int = 32
     """Numbers in the embedding of the class that all blocks share (the paper: 128)."""
     attention: int | None = None

@@ -35,8 +35,8 @@ class Config(Rules):
     factor: int = 1
     """How many times as wide the generator for images is (for CIFAR-10: 2)."""
     pyramid: bool = False
-    """Whether channels double from the image down at sides up to 32 too, as they do beyond it; otherwise all maps there
-    have as many, as the paper's for CIFAR-10. It gives the critic more features to tell classes apart by."""
+    """Whether channels double from the image down at sides up to 32 too, as they do at 64: the critic's last maps then
+    have 2 (8×8), 4 (16×16) or 8 (32×32) times as many, and its logit as many more features to tell classes apart."""
     lr: float = 1e-3
     """Learning rate of both players (the paper: 2e-4)."""
     lr_hold: float = 0.0

@@ -29,8 +29,8 @@ class Config(Rules):
     width: int = 32
     """Channels of the generator's last maps and the critic's first (the paper: 64)."""
     pyramid: bool = False
-    """Whether channels double from the image down at sides up to 32 too, as they do beyond it; otherwise all maps there
-    have as many, as SNGAN's for CIFAR-10. It gives the critic more features to tell classes apart by."""
+    """Whether channels double from the image down at sides up to 32 too, as they do at 64: the critic's last maps then
+    have 2 (8×8), 4 (16×16) or 8 (32×32) times as many, and its logit as many more features to tell classes apart."""
     attention: int | None = 16
     """Largest side of the maps that attend to themselves, at most half the image's (the paper: 32); None for none."""
     lr: float = 5e-4

@@ -2,10 +2,10 @@
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
@@ -173,12 +174,16 @@ def test_a_second_call_does_only_what_is_left_and_gives_the_same_numbers(
     assert "| `cgan` |" in capsys.readouterr().out
 
 
+@pytest.fixture
+def zoo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return importlib.import_module("zoo")
+
+
 def test_the_zoos_record_of_a_comparison_is_enough_to_go_on_from(
-    compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zoo: ModuleType, compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = Path(__file__).parents[2] / "benchmarks" / "zoo.py"
-    zoo = runpy.run_path(str(path))
-    zoo["copy"](compared, tmp_path / "record", plan_of(compared))
+    zoo.copy(compared, tmp_path / "record", plan_of(compared))
     assert sum(p.stat().st_size for p in (tmp_path / "record").rglob("*") if p.is_file()) < 100_000
     called: list[Sequence[str]] = []
     monkeypatch.setattr(runs, "start", lambda words, log, threads: called.append(words))
@@ -187,6 +192,35 @@ def test_the_zoos_record_of_a_comparison_is_enough_to_go_on_from(
     assert (tmp_path / "record" / "table.md").read_text() == (compared / "table.md").read_text()
     with Image.open(tmp_path / "record" / "samples.png") as one, Image.open(compared / "samples.png") as other:
         assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_the_zoos_record_loses_no_run_and_keeps_no_failure_that_was_mended(
+    zoo: ModuleType, compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "zoo.md"
+    page.write_text("before\n<!-- digits -->\n<!-- digits -->\nafter\n")
+    for name, path in (("RECORDS", tmp_path / "records"), ("PAGE", page), ("PICTURES", tmp_path)):
+        monkeypatch.setattr(zoo, name, path)
+    copy = tmp_path / "copy"
+    shutil.copytree(compared, copy)
+    gone = "gan-width-8-batch-50-lr-1e30-0.failed"
+    zoo.record("digits", copy)
+    assert capsys.readouterr().out.startswith("2 of 4 runs are on record")
+    assert (tmp_path / "records" / "digits" / "runs" / gone).exists()
+    table = (copy / "table.md").read_text()
+    assert page.read_text() == f"before\n<!-- digits -->\n{table}<!-- digits -->\nafter\n"
+    (copy / "runs" / gone).unlink()
+    zoo.record("digits", copy)
+    assert not (tmp_path / "records" / "digits" / "runs" / gone).exists()
+    shutil.rmtree(copy / "runs" / "cgan-width-8-batch-50-0")
+    before = sorted((tmp_path / "records").rglob("*"))
+    with pytest.raises(SystemExit, match=r"of seed 0, which .* has not; begin from the record, with --go-on"):
+        zoo.record("digits", copy)
+    assert sorted((tmp_path / "records").rglob("*")) == before
+    page.write_text("no marks\n")
+    with pytest.raises(SystemExit, match="has 0 marks <!-- digits -->, and two are needed"):
+        zoo.put(page, "digits", "text\n")
+    assert page.read_text() == "no marks\n"
 
 
 @pytest.mark.parametrize(
@@ -281,11 +315,13 @@ class Counted:
     """A child that takes a second look to end, and counts those that live."""
 
     alive: ClassVar[list[str]] = []
+    logs: ClassVar[dict[str, Path]] = {}
     seen: ClassVar[list[tuple[str, int]]] = []
 
     def __init__(self, words: Sequence[str], log: Path, threads: int) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.words, self.looks = words, 0
+        Counted.logs[words[0]] = log
         Counted.alive.append(words[0])
 
     def poll(self) -> int | None:
@@ -312,18 +348,40 @@ def test_speeds_are_measured_beside_as_many_processes_as_runs_have_beside_them(c
     assert [count for what, count in Counted.seen if what == "probe"] == [2, 2]
     assert [count for what, count in Counted.seen if what == "run"][:2] == [2, 2]
     assert Counted.alive == []
+    assert Counted.logs["beside"] == Counted.logs["probe"].with_name("cgan-width-8-batch-50-beside.log")
 
 
 def test_the_reason_is_that_of_the_last_attempt(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
-    log.write_text("pushforward: error: ValueError: loss is not finite\nTraceback …\nRuntimeError: out of memory\n\n")
+    begun = f"{runs.ATTEMPT}\n"
+    first = f"{begun}pushforward: error: ValueError: loss is not finite\n"
+    log.write_text(f"{first}{begun}Traceback …\nRuntimeError: out of memory\n\n")
     assert runs._reason(log, 1) == "RuntimeError: out of memory"
-    log.write_text("Traceback …\npushforward: error: ValueError: loss is not finite\n")
-    assert runs._reason(log, 1) == "loss is not finite"
-    log.write_text("Traceback …\ntorch.OutOfMemoryError: 8 GiB\nresource_tracker: There appear to be 2 leaked …\n")
-    assert runs._reason(log, 1) == "torch.OutOfMemoryError: 8 GiB"
-    log.write_text("Illegal instruction\n\n")
+    log.write_text(f"{first}{begun}Illegal instruction\n\n")
     assert runs._reason(log, 1) == "Illegal instruction"
+    log.write_text(f"{first}{begun}")
+    assert runs._reason(log, 3) == "ended with status 3"
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ("Traceback …\npushforward: error: ValueError: loss is not finite\n", "loss is not finite"),
+        ("torch.OutOfMemoryError: 8 GiB\nresource_tracker: There appear to be 2 …\n", "torch.OutOfMemoryError: 8 GiB"),
+        ("KeyError: 'a'\n\nDuring handling …\nRuntimeError: b\n", "RuntimeError: b"),
+        ("KeyError: 'a'\nException ignored in: <function f>\nTraceback …\nAssertionError: c\n", "KeyError: 'a'"),
+        ("KeyError: 'a'\nException in thread Thread-1:\nTraceback …\nOSError: d\n", "KeyError: 'a'"),
+        ("pushforward: error: a\nException ignored in: f\nKeyError: 'b'\n", "a"),
+        ("Exception in thread Thread-1:\nTraceback …\nOSError: d\nSegmentation fault\n", "OSError: d"),
+        ("Illegal instruction\n\n", "Illegal instruction"),
+    ],
+)
+def test_the_reason_is_the_error_and_not_what_an_ending_process_leaves(tmp_path: Path, told: str, reason: str) -> None:
+    log = tmp_path / "a.log"
+    log.write_text(told)
+    assert runs._reason(log, 1) == reason
+    log.write_text(f"{runs.ATTEMPT}\nValueError: before\n{runs.ATTEMPT}\n{told}")
+    assert runs._reason(log, 1) == reason
 
 
 def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_again(

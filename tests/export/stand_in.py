@@ -23,6 +23,7 @@ class Hub:
         self.large: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.endpoint = ""
+        self.refusing: int | None = None  # the status that commits are answered with
 
     def files(self, repo: str, revision: str = "main") -> dict[str, bytes] | None:
         commits = self.repos.get(repo)
@@ -161,6 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self.commit(repo, [json.loads(line) for line in body.splitlines()])
 
     def commit(self, repo: str, lines: list[dict[str, Any]]) -> None:
+        if self.hub.refusing is not None:
+            return self.refuse(self.hub.refusing, "Refused")
         files = dict(self.hub.repos[repo][0])
         for line in lines:
             value = line["value"]

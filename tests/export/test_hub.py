@@ -190,6 +190,35 @@ def test_a_full_disk_is_not_taken_for_a_lost_connection(
         pull(REPO, tmp_path / "pulled")
 
 
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (400, "the hub refuses it as it is: mend what it names"),
+        (403, "your token may not do that: make one that may write"),
+        (412, "wait a little, then try again"),
+        (429, "wait a little, then try again"),
+        (500, "check the connection"),
+    ],
+)
+def test_what_the_hub_refuses_is_mended_as_its_status_asks(
+    hub: stand_in.Hub, exported: Path, status: int, remedy: str
+) -> None:
+    hub.refusing = status
+    with pytest.raises(ValueError, match=rf"cannot push to {REPO}: .*; {remedy}"):
+        push(exported, REPO)
+
+
+def test_a_file_that_may_not_be_read_is_no_matter_of_the_connection(
+    hub: stand_in.Hub, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shut(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "cache/one")
+
+    monkeypatch.setattr(HfApi, "create_commit", shut)
+    with pytest.raises(ValueError, match="Permission denied: 'cache/one'; see to that file"):
+        push(exported, REPO)
+
+
 def test_without_a_connection_one_line_says_so(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,14 +94,23 @@ def test_images_of_32_have_the_same_channels_everywhere_as_cifar_10s_in_the_auth
 
 @pytest.mark.parametrize("side", [8, 16, 32, 64])
 @pytest.mark.parametrize("classes", [0, 3])
-def test_any_side_and_labels_or_none(side, classes):
-    G, D = (make(shape=(2, side, side), width=1, classes=classes, attention=16) for make in (generator, critic))
+@pytest.mark.parametrize("pyramid", [False, True])
+def test_any_side_and_labels_or_none(side, classes, pyramid):
+    given = {"shape": (2, side, side), "width": 1, "classes": classes, "attention": 16, "pyramid": pyramid}
+    G, D = (make(**given) for make in (generator, critic))
     y = torch.tensor([0, 2]) if classes else None
     x = G(draws(2, 8), y)
     assert x.shape == (2, 2, side, side)
     assert x.abs().max() <= 1
     assert D(x, y).shape == (2,)
     assert (G.embed is None) == (classes == 0)
+
+
+@pytest.mark.parametrize(("side", "flat", "pyramid"), [(8, 4, 2), (16, 4, 4), (32, 4, 8), (64, 16, 16)])
+def test_the_critics_last_maps_have_what_the_docs_of_pyramids_say(side, flat, pyramid):
+    for asked, multiple in ((False, flat), (True, pyramid)):
+        D = critic(shape=(1, side, side), width=3, attention=None, pyramid=asked)
+        assert D.blocks[-1].conv2.out_channels == 3 * multiple
 
 
 def test_eval_gives_the_same_twice_and_changes_nothing():

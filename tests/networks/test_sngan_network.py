@@ -157,11 +157,18 @@ def test_sides_other_than_4_or_6_times_a_power_of_two_are_refused(shape):
 
 
 @pytest.mark.parametrize("side", [8, 12, 16, 24, 32, 48, 96])
-def test_other_sides_follow(side):
-    x = generator(side)(rows(2, LATENT))
+@pytest.mark.parametrize("pyramid", [False, True])
+def test_other_sides_follow(side, pyramid):
+    x = generator(side, pyramid=pyramid)(rows(2, LATENT))
     assert x.shape == (2, 3, side, side)
     assert x.abs().max() <= 1
-    assert critic(side)(x).shape == (2,)
+    assert critic(side, pyramid=pyramid)(x).shape == (2,)
+
+
+@pytest.mark.parametrize(("side", "multiple"), [(8, 2), (12, 2), (16, 4), (24, 4), (32, 8)])
+def test_a_small_pyramids_critic_ends_in_as_many_more_features(side, multiple):
+    flat, pyramid = (critic(side, pyramid=asked).blocks[-1].conv2.out_channels for asked in (False, True))
+    assert pyramid == multiple * flat
 
 
 @pytest.mark.parametrize(("side", "wide"), [(48, False), (48, True), (32, False), (64, True)])
