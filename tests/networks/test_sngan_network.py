@@ -26,10 +26,10 @@ def rows(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def generator(side: int, width: int = 2, classes: int = 0, attention: int | None = None) -> Generator:
+def generator(side: int, width: int = 2, classes: int = 0, **options) -> Generator:
     """One whose every part speaks: classes' scales and shifts, and γ, are not 0."""
     with torch_seeded("generator"):
-        return spoken(Generator(LATENT, (3, side, side), width, classes, attention))
+        return spoken(Generator(LATENT, (3, side, side), width, classes, **options))
 
 
 def critic(side: int, width: int = 2, classes: int = 0, **options) -> Critic:
@@ -137,7 +137,7 @@ def test_sagans_networks_are_those_of_its_authors_code():
 )
 def test_attention_is_over_the_largest_maps_of_no_more_than_asked_and_half_the_image(side, attention, maps):
     seen = []
-    for net in (generator(side, 2, 0, attention), critic(side, 2, attention=attention)):
+    for net in (generator(side, attention=attention), critic(side, attention=attention)):
         assert net.attention is not None
         net.attention.register_forward_hook(lambda module, args, out: seen.append(out.shape[2:]))
         net(rows(1, LATENT) if isinstance(net, Generator) else rows(1, 3, side, side))
@@ -239,7 +239,7 @@ def test_spectral_normalises_every_layer_of_the_critic_to_one():
 
 def test_the_same_input_gives_the_same_output_in_eval_mode_and_changes_nothing():
     y, z = torch.tensor([2, 0]), rows(2, LATENT)
-    G, D = generator(16, 4, CLASSES, 8), spectral(critic(16, 4, CLASSES, attention=8))
+    G, D = generator(16, 4, CLASSES, attention=8), spectral(critic(16, 4, CLASSES, attention=8))
     for layer in list(layers_of(G)):
         spectral(layer)
     for net, given in ((G, z), (D, rows(2, 3, 16, 16))):
