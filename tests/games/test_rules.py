@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pushforward.core.duel import alternate
 from pushforward.core.game import Clock
 from pushforward.core.seeding import torch_seeded
+from pushforward.data.embedded import digits
 from pushforward.data.spec import DataSpec
 from pushforward.games.adversarial import (
     BETWEEN,
@@ -273,6 +274,38 @@ def test_p_follows_how_sure_the_critic_is_of_real_images_in_every_fourth_round(l
     assert [round(p.item(), 3) for p in told] == [0.5] * 4 + [0.5 + way * 0.24] * 4
     assert game.augmenter is not None
     assert game.augmenter.p == pytest.approx(max(min(0.5 + way * 0.48, 1), 0))
+
+
+def p_against_a_perfect_generator(images: int) -> float:
+    """ADA's p, from 0.05, after 400 rounds of a critic that nothing holds back on so many digits; the fakes are digits
+    that it is not shown, so that all it can find is what it learns by heart."""
+    x = digits().examples(1797, 0)["x"]
+    unseen, shown = x[:897], x[897 : 897 + images]
+
+    class Perfect(nn.Module):
+        def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+            return unseen[(torch.special.ndtr(z[:, 0]) * len(unseen)).long()]
+
+    with torch_seeded("critic"):
+        D = dcgan.Critic(SHAPE, 32, norm=None)
+    rules = Rules(augment="ada", augment_p=0.05, augment_speed=50_000)
+    game, clock, draws = Duel(Perfect(), D, rules, latent=4, shape=SHAPE), Clock(3), torch.Generator().manual_seed(1)
+    optimiser = torch.optim.Adam(D.parameters(), 2e-3, (0.5, 0.999))
+    for clock.round in range(400):
+        clock.begin_round()
+        for move in game.play(iter([{"x": shown[torch.randint(images, (32,), generator=draws)]}]), clock):
+            if move.player == "critic":
+                optimiser.zero_grad()
+                move.objective(move.batch)[0].backward()
+                optimiser.step()
+                clock.seen += 32
+    assert game.augmenter is not None
+    return float(game.augmenter.p)
+
+
+def test_adas_p_rises_on_20_digits_which_a_critic_learns_by_heart_and_falls_on_900():
+    assert p_against_a_perfect_generator(20) > 0.07
+    assert p_against_a_perfect_generator(900) < 0.01
 
 
 def test_a_scheduled_p_is_that_of_the_examples_seen_and_one_that_cannot_move_is_refused():
