@@ -94,6 +94,8 @@ HOLDS = (
     "wgan",
     "wgan --clip 0.05",
     "dcgan --lr 1e-3 --critic-norm None --loss wasserstein --penalty gp --critic-steps 5",
+    "wgan --lr 1e-3",
+    "wgan --lr 1e-3 --clip 0.05",
 )
 COMPARISONS = {
     "glyphs": (GLYPHS, "--data glyphs --resolution 32 --budget 10m"),
