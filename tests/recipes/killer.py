@@ -31,14 +31,22 @@ def ended(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def kill_and_resume(words: list[str], folder: Path) -> list[int]:
-    """How the killed run, the resumed one and the one left alone ended; they are in `killed` and `alone`."""
+def kill_and_resume(words: list[str], folder: Path, past: int) -> list[int]:
+    """Examples in the checkpoint a run was killed at, at least `past` where it was in time; then how the killed run,
+    the resumed one and the one left alone ended. The runs are in `killed` and `alone`."""
     killed, alone = folder / "killed", folder / "alone"
     process = start(*words, "--out", str(killed))
-    while Checkpoints(killed / "checkpoints").last() is None and not _over(process):
+    while _seen(killed) < past and not _over(process):
         time.sleep(0.002)
     os.kill(process, signal.SIGKILL)
-    return [ended(process), ended(start("resume", str(killed))), ended(start(*words, "--out", str(alone)))]
+    status, seen = ended(process), _seen(killed)
+    return [seen, status, ended(start("resume", str(killed))), ended(start(*words, "--out", str(alone)))]
+
+
+def _seen(run: Path) -> int:
+    """Examples behind the last checkpoint; 0 where there is none."""
+    last = Checkpoints(run / "checkpoints").last()
+    return 0 if last is None else int(last.name)
 
 
 def _over(process: int) -> bool:
@@ -50,6 +58,6 @@ if __name__ == "__main__":
     out = Path(sys.argv[1])
     import pushforward.session  # noqa: F401 — before the forks
 
-    commands: dict[str, list[str]] = json.loads((out / "commands.json").read_text())
-    found = {name: kill_and_resume(words, out / name) for name, words in commands.items()}
+    asked = json.loads((out / "commands.json").read_text())
+    found = {name: kill_and_resume(words, out / name, asked["past"]) for name, words in asked["commands"].items()}
     (out / "ended.json").write_text(json.dumps(found))

@@ -26,7 +26,7 @@ def told(name: str) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if "conditioning" in fields:
         default = recipes.load(name).PRESETS["images"].conditioning
-        changes = {"conditioning": default or "projection", "augment": "ada", "augment_p": 0.4}
+        changes = {"conditioning": default or "projection", "augment": "ada", "augment_p": 0.4, "augment_speed": 200}
     return changes
 
 
