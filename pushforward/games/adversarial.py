@@ -1,12 +1,13 @@
 """The adversarial game: any objective, penalty, augmentation and conditioning, with any pair of networks.
 
 A recipe's Config inherits `Rules` and gives its paper's choices as defaults, so that each can be swapped by an option.
+Recipes that are named after their objective (`wgan`, `wgan-gp`, `lsgan`, `fgan`) keep it, in the networks of others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,25 +21,30 @@ from pushforward.layers.conditioning import Conditioning
 from pushforward.objectives import adversarial, penalties
 from pushforward.objectives.penalties import lazy, precise, twice_differentiable
 
-Loss = Literal["non-saturating", "minimax", "hinge", "wasserstein", "least-squares", "relativistic"]
-Penalty = Literal["gp", "lp", "0gp", "r1", "r1+r2", "dragan"]
+Loss = Literal[
+    "non-saturating",
+    "minimax",
+    "hinge",
+    "wasserstein",
+    "least-squares",
+    "pearson",
+    "relativistic",
+    "relativistic-average",
+    "relativistic-average-squares",
+    "relativistic-average-hinge",
+]
+Penalty = Literal["gp", "lp", "0gp", "r1", "r2", "r1+r2", "dragan"]
 Augment = Literal["diffaugment", "ada"]
 
-LOSSES = {
-    "non-saturating": adversarial.non_saturating,
-    "minimax": adversarial.minimax,
-    "hinge": adversarial.hinge,
-    "wasserstein": adversarial.wasserstein,
-    "least-squares": adversarial.least_squares,
-    "relativistic": adversarial.relativistic,
-}
+LOSSES = {name: adversarial.OBJECTIVES[name.replace("-", "_")] for name in get_args(Loss)}
 BETWEEN = {
     "gp": penalties.gradient_penalty,
     "lp": penalties.lipschitz_penalty,
     "0gp": penalties.zero_centred_between,
 }
-SLOPES = {"r1": ("r1",), "r1+r2": ("r1", "r2")}
-DIFFERENCES = ("wasserstein", "relativistic")  # only differences of logits count, so that a logit's sign says nothing
+SLOPES = {"r1": ("r1",), "r2": ("r2",), "r1+r2": ("r1", "r2")}
+# Only differences of logits count, so that a logit's sign says nothing.
+DIFFERENCES = ("wasserstein", *(name for name, losses in LOSSES.items() if losses.relative))
 UNDECIDED = {"least-squares": 0.5}  # the logit of a critic that can't tell real from fake, where it is not 0
 
 
@@ -289,7 +295,8 @@ class Duel:
                 if not given[name].requires_grad:
                     given[name] = given[name].detach().requires_grad_(True)
             real_logits, fake_logits = self._logits(given["r1"], given["r2"], batch)
-            total = real_logits.sum() + fake_logits.sum() if "r2" in names else real_logits.sum()
+            sums = {"r1": real_logits.sum(), "r2": fake_logits.sum()}
+            total = sum(sums[name] for name in names)
             slopes = torch.autograd.grad(total, [given[name] for name in names], create_graph=True)
             values = [slope.flatten(1).square().sum(1).mean() for slope in slopes]
         return real_logits, fake_logits, dict(zip(names, values, strict=True))

@@ -70,6 +70,8 @@ def test_without_more_rules_the_losses_and_draws_are_those_of_the_plain_alternat
 def by_hand(kind: str, D: Any, x: Tensor, fake: Tensor, batch: dict[str, Tensor]) -> Tensor:
     if kind == "r1":
         return penalties.r1(D, x) / 2
+    if kind == "r2":
+        return penalties.r2(D, fake) / 2
     if kind == "r1+r2":
         return (penalties.r1(D, x) + penalties.r2(D, fake)) / 2
     if kind == "dragan":
@@ -256,6 +258,8 @@ class Mean(nn.Module):
         ("least-squares", -0.25, 1),
         ("wasserstein", -9.0, 1),  # real - fake: 1
         ("relativistic", -9.0, 1),
+        ("relativistic-average", -9.0, 1),
+        ("pearson", -1.5, -1),  # real: -0.5, where 0 is undecided
     ],
 )
 def test_p_follows_how_sure_the_critic_is_of_real_images_in_every_fourth_round(loss, constant, way):
