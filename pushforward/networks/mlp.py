@@ -1,4 +1,4 @@
-"""Multilayer perceptrons for points and small flat images, conditional by concatenating the class."""
+"""Multilayer perceptrons for points and small flat images, told the class at the input or, critics, at the output."""
 
 import math
 from itertools import pairwise
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.layers.activation import LeakyReLU
-from pushforward.layers.conditioning import one_hot
+from pushforward.layers.conditioning import Conditioning, one_hot
 
 
 def with_class(x: Tensor, y: Tensor | None, classes: int) -> Tensor:
@@ -56,7 +56,8 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """x: [B, *shape] (and y: [B]) -> logits [B]; `depth` hidden layers of `width` units, leaky ReLU between.
 
-    outputs: where more than 1, features [B, outputs] in place of logits.
+    outputs: where more than 1, features [B, outputs] in place of logits. conditioning: how the class enters, where
+    there are `classes`: beside x, or as a projection of the last hidden layer (`layers/conditioning.Head`).
     """
 
     def __init__(
@@ -67,10 +68,19 @@ class Critic(nn.Module):
         classes: int = 0,
         slope: float = 0.2,
         outputs: int = 1,
+        conditioning: Conditioning = "concatenation",
     ) -> None:
         super().__init__()
-        self.classes = classes
-        self.layers = _stack([math.prod(shape) + classes, *[width] * depth, outputs], slope)
+        self.classes = classes if conditioning == "concatenation" else 0
+        self.layers = _stack([math.prod(shape) + self.classes, *[width] * depth, outputs], slope)
+        self.embed = None
+        if classes and conditioning == "projection":
+            self.embed = nn.Linear(classes, width, bias=False)
+            nn.init.normal_(self.embed.weight, std=1 / math.sqrt(width))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.layers(with_class(x.flatten(1), y, self.classes)).squeeze(1)
+        x = with_class(x.flatten(1), y, self.classes)
+        if self.embed is None:
+            return self.layers(x).squeeze(1)
+        h = self.layers[:-1](x)
+        return self.layers[-1](h).squeeze(1) + (self.embed(one_hot(y, self.embed.in_features, h)) * h).sum(1)
