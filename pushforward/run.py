@@ -243,17 +243,20 @@ class Run:
         y: int | None = None,
         seed: int = 0,
         truncation: float | None = None,
+        enlarge: int = 0,
         checkpoint: Literal["last", "best"] = "last",
         device: str = "auto",
     ) -> Tensor:
         """`n` samples in the networks' range, [n, ...] on the CPU.
 
         y: the class of all of them; None takes each class in turn. truncation: of styles, where the generator has
-        some, or of latents: see `sampling.truncated`.
+        some, or of latents: see `sampling.truncated`. enlarge: doublings of the size beyond what was learnt, where the
+        recipe has them: see `sampling.enlarged`.
         """
-        return self.sample_with_classes(n, y=y, seed=seed, truncation=truncation, checkpoint=checkpoint, device=device)[
-            0
-        ]
+        x, _ = self.sample_with_classes(
+            n, y=y, seed=seed, truncation=truncation, enlarge=enlarge, checkpoint=checkpoint, device=device
+        )
+        return x
 
     def sample_with_classes(
         self,
@@ -262,6 +265,7 @@ class Run:
         y: int | None = None,
         seed: int = 0,
         truncation: float | None = None,
+        enlarge: int = 0,
         checkpoint: Literal["last", "best"] = "last",
         device: str = "auto",
     ) -> tuple[Tensor, Tensor | None]:
@@ -275,7 +279,9 @@ class Run:
             raise ValueError(f"class {y} is not one of 0 to {game.classes - 1}")
         game, z = sampling.truncated(game, n, seed, truncation)
         labels = None if game.classes is None else sampling.classes_in_turn(n, game.classes, y)
-        return sampling.generate(game, z, labels, resolve_device(device)), labels
+        where = resolve_device(device)
+        x = sampling.generate(game, z, labels, where)
+        return sampling.enlarged(game, x, labels, enlarge, seed, where), labels
 
     def evaluate(
         self,

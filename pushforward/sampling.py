@@ -45,6 +45,30 @@ def _checked(truncation: float) -> float:
     return truncation
 
 
+def enlarged(game: Game, x: Tensor, y: Tensor | None, times: int, seed: int, device: torch.device) -> Tensor:
+    """Images x [n, C, H, W], doubled in size so many times, with detail of the game's own: [n, C, 2^times·H, …].
+
+    Raises ValueError where the game makes images of one size alone.
+    """
+    if times < 0:
+        raise ValueError(f"images are doubled 0 or more times, got {times}; 1 makes them twice as wide and high")
+    if times and game.enlarge is None:
+        raise ValueError(
+            f"this generator makes images of one size, got {times} doublings; leave them out, or train lapgan (on "
+            "images larger than its coarsest), whose levels take any size"
+        )
+    for k in range(times):
+        size = (1, *(2 * side for side in x.shape[2:]))
+        generator, parts = torch_generator(f"enlarge{k}", seed), []
+        for i in range(0, len(x), 50):
+            part, labels = x[i : i + 50], None if y is None else y[i : i + 50].to(device)
+            noise = torch.stack([torch.randn(size, generator=generator) for _ in part])
+            assert game.enlarge is not None
+            parts.append(game.enlarge(part.to(device), noise.to(device), labels).float().cpu())
+        x = torch.cat(parts)
+    return x
+
+
 def classes_in_turn(n: int, classes: int, only: int | None = None) -> Tensor:
     """Labels [n]: `only` for all of them, or each class in turn."""
     return torch.full((n,), only) if only is not None else torch.arange(n) % classes

@@ -30,6 +30,8 @@ class Sample:
     truncation: float | None = None
     """Less variety, more quality: styles are pulled this close to their mean (1: as they are), or, without styles,
     coordinates of latents beyond this are drawn again; 0 gives one image a class."""
+    enlarge: int = 0
+    """Doublings of the size beyond what was learnt, for recipes whose levels take any size: lapgan."""
     checkpoint: Literal["last", "best"] = "last"
     """Which checkpoint."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -53,6 +55,7 @@ def do_sample(arguments: list[str]) -> int:
         y=asked.label,
         seed=asked.seed,
         truncation=asked.truncation,
+        enlarge=asked.enlarge,
         checkpoint=asked.checkpoint,
         device=asked.device,
     )

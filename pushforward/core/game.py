@@ -135,6 +135,9 @@ class Game:
     """Whatever else must survive a restart: image pools, frozen references, running means."""
     truncated: Callable[[float], Generate] | None = None
     """ψ from 0 -> a sampler whose styles are pulled towards their mean; None where truncation is of the latents."""
+    enlarge: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None
+    """(x [B, C, H, W], noise [B, 1, 2H, 2W], y [B] or None) -> [B, C, 2H, 2W], for any H and W; None where images have
+    one size."""
 
     def __post_init__(self) -> None:
         owner: dict[int, str] = {}

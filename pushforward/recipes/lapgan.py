@@ -25,8 +25,7 @@ class Config(Rules):
     examples: int = 600_000
     """Real examples to see."""
     conditioning: Conditioning | None = None
-    """How the critics are told the class: concatenation (the paper's, and always that of the coarsest level's
-    perceptron), projection, or not at all."""
+    """How the critics are told the class: concatenation (the paper's), projection, or not at all."""
     coarsest: int = 8
     """Largest side of the coarsest images."""
     latent: int = 64
@@ -86,7 +85,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         names = (name_of("critic", side, sides), name_of("generator", side, sides))
         if side == sides[0]:
             G: nn.Module = mlp.Generator(cfg.latent, shape, cfg.units, 2, classes)
-            D: nn.Module = mlp.Critic(shape, cfg.units // 2, 2, classes)
+            D: nn.Module = mlp.Critic(shape, cfg.units // 2, 2, classes, conditioning=told)
         else:
             G, D = Detail(channels, cfg.width, classes), Critic(shape, cfg.width, classes, told)
         pair = two_players(G, D, lr=cfg.lr, betas=(cfg.beta1, 0.999), ema=cfg.ema, decay=cfg.decay())
@@ -104,7 +103,10 @@ def build(cfg: Config, spec: DataSpec) -> Game:
             state[f"augment{side}"] = duel.augmenter
     latent = cfg.latent + sum(side * side for side in sides[1:])
     sample, judge = Pyramid(players, sides, cfg.latent), Judge(players["critic"])
-    return Game(players, play, sample, (latent,), classes or None, critic=judge, state=state)
+    return Game(
+        players, play, sample, (latent,), classes or None, critic=judge, state=state,
+        enlarge=sample.enlarge if len(sides) > 1 else None,
+    )  # fmt: skip
 
 
 def _level(
