@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 
 import pushforward
@@ -19,6 +20,7 @@ from pushforward.core.seeding import torch_seeded
 from pushforward.data.catalogue import open_data
 from pushforward.data.source import ArrayData, Data
 from pushforward.data.spec import DataSpec
+from pushforward.export.folder import ONNX
 from pushforward.run import DataOptions, Run, RunOptions
 
 SMALL = {
@@ -97,3 +99,8 @@ def make(folder: Path, recipe: str, preset: str = "images", **changes: Any) -> R
     run = Run(folder)
     run.checkpoints.save(engine.state_dict(), engine.clock.seen, 1.0)
     return run
+
+
+def session(folder: Path) -> onnxruntime.InferenceSession:
+    """What asks an exported folder's ONNX graph."""
+    return onnxruntime.InferenceSession(str(folder / ONNX), providers=["CPUExecutionProvider"])

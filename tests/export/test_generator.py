@@ -26,7 +26,7 @@ KINDS = [
     (name, kind) for name in recipes.names() for kind in ("images", "points") if kind in recipes.load(name).PRESETS
 ]
 # Tracing takes seconds for some: by default it is done for those that differ in kind (labels, several networks).
-TRACED = ("cgan", "gan", "lapgan")
+TRACED = ("cgan", "gan", "lapgan", "stylegan2")  # the others take minutes: PUSHFORWARD_TRACE_ALL=1
 SHIFTING = '''"""A GAN whose samples move with a number that no network holds. arXiv:1406.2661."""
 from dataclasses import replace
 from pushforward.recipes import gan
@@ -59,7 +59,8 @@ def test_every_recipes_generator_makes_its_runs_samples_from_the_folder(
     run = small_runs.make(tmp_path / "run", recipe, kind)
     if recipe != "gan":
         monkeypatch.setattr(writing, "_picture", lambda *_: None)  # it takes longer than all else
-    formats = ("torch",) if kind == "images" and (recipe in TRACED or "PUSHFORWARD_TRACE_ALL" in os.environ) else ()
+    traced = kind == "images" and (recipe in TRACED or "PUSHFORWARD_TRACE_ALL" in os.environ)
+    formats = ("torch", "onnx") if traced else ()
     folder = export(run, tmp_path / "generator", formats)
     game, G = run.game(device="cpu"), load_generator(folder, device="cpu")
     for truncation in (None, 0.3):
@@ -71,6 +72,9 @@ def test_every_recipes_generator_makes_its_runs_samples_from_the_folder(
         y = () if G.classes is None else (torch.arange(n) % G.classes,)
         made, wanted = torch.export.load(folder / PROGRAM).module()(z, *y), game.sample(z, *y)
         torch.testing.assert_close(made, wanted, rtol=0, atol=1e-6 * max(1.0, float(wanted.abs().max())))
+        given = {"latents": z.numpy()} | ({} if G.classes is None else {"labels": y[0].numpy()})
+        (drawn,) = small_runs.session(folder).run(["samples"], given)
+        torch.testing.assert_close(torch.from_numpy(drawn), wanted, rtol=0, atol=1e-4)
 
 
 def test_the_tensors_are_the_averages_and_not_the_weights(run: Run, exported: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import small_runs
 import torch
@@ -18,17 +17,15 @@ from pushforward.export.writing import export
 from pushforward.run import Run
 
 
-def session(folder: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(str(folder / ONNX), providers=["CPUExecutionProvider"])
-
-
 @pytest.mark.parametrize("n", [1, 5])
 def test_onnxruntime_makes_the_runs_samples_for_any_batch(run: Run, exported: Path, n: int) -> None:
     game = run.game(device="cpu")
     z = torch.randn(n, *game.latent, generator=torch.Generator().manual_seed(n))
     made = {}
     for y in (torch.arange(n) % 3, torch.full((n,), 2)):
-        (made[tuple(y.tolist())],) = session(exported).run(["samples"], {"latents": z.numpy(), "labels": y.numpy()})
+        (made[tuple(y.tolist())],) = small_runs.session(exported).run(
+            ["samples"], {"latents": z.numpy(), "labels": y.numpy()}
+        )
         wanted = game.sample(z, y).numpy()
         np.testing.assert_allclose(made[tuple(y.tolist())], wanted, rtol=0, atol=1e-4)
     first, second = made.values()
@@ -39,12 +36,12 @@ def test_points_are_made_too(tmp_path: Path) -> None:
     run = small_runs.make(tmp_path / "run", "gan", "points")
     folder = export(run, tmp_path / "generator", ("onnx",))
     z = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
-    (x,) = session(folder).run(["samples"], {"latents": z.numpy()})
+    (x,) = small_runs.session(folder).run(["samples"], {"latents": z.numpy()})
     np.testing.assert_allclose(np.asarray(x), run.game(device="cpu").sample(z).numpy(), rtol=0, atol=1e-4)
 
 
 def test_the_graph_says_what_it_takes_and_makes(exported: Path) -> None:
-    opened = session(exported)
+    opened = small_runs.session(exported)
     assert [(i.name, i.type, i.shape[1:]) for i in opened.get_inputs()] == [
         ("latents", "tensor(float)", [3]),
         ("labels", "tensor(int64)", []),
