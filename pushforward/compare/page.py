@@ -262,15 +262,15 @@ _RUNS = ("run", "how it ended", "seconds", "of the budget", "examples", "of thos
 
 
 def _run(row: Row, run: Outcome, seconds: float | None) -> str:
-    planned = row.probe.examples if row.probe else None
+    share = row.share(run)
     ended = run.reason or ("finished" if run.metrics is not None else "not finished")
-    if run.metrics is not None and planned and run.seen < planned:
+    if run in row.cut:
         ended = "out of time"
     name = f"<code>{escape(row.name)}</code>, seed {run.seed}"
     linked = f"<a href='{escape(run.folder)}/report.html'>{name}</a>" if run.metrics is not None else name
     each = run.flops / run.seen if run.seen else math.nan
     cells: list[Any] = [f"{run.seconds:,.0f}", f"{run.seconds / seconds:.0%}" if seconds else ""]
-    cells += [f"{run.seen:,}", f"{min(run.seen / planned, 1):.0%}" if planned else "", numbers.si(each)]
+    cells += [f"{run.seen:,}", "" if share is None else f"{share:.0%}", numbers.si(each)]
     shown = "".join(f"<td class='figure'>{cell}</td>" for cell in cells)
     return f"<tr><td>{linked}</td><td class='{'no' if run.reason else ''}'>{escape(ended)}</td>{shown}</tr>"
 

@@ -66,6 +66,15 @@ class Row:
     def finished(self) -> list[Outcome]:
         return [run for run in self.runs if run.metrics is not None]
 
+    def share(self, run: Outcome) -> float | None:
+        """Of the examples that were planned, how many a run has seen, up to 1; None where that is not known."""
+        return min(run.seen / self.probe.examples, 1.0) if self.probe and self.probe.examples else None
+
+    @property
+    def cut(self) -> list[Outcome]:
+        """Runs that ended by the clock, before the examples that were planned."""
+        return [run for run in self.finished if (self.share(run) or 1.0) < 1]
+
     @property
     def reason(self) -> str | None:
         """Why a run failed, of the first that did, without what to try."""
@@ -212,8 +221,11 @@ def markdown(results: Results) -> str:
     for row in results.rows:
         lines.append("| " + " | ".join([f"`{row.name}`", *cells(results, row)]) + " |")
     failed = [f"`{row.name}`: {row.reason}." for row in results.rows if row.reason]
+    cut = [f"`{row.name}` seed {run.seed} ({row.share(run):.0%} of them)" for row in results.rows for run in row.cut]
+    short = "Out of time before all the examples planned, with rates that had not come to their ends: "
     chosen = [f"- {row.name}: `{row.entry.label}`" for row in results.rows if row.name != row.entry.label]
     lines += ["", explained(results), *(["", "Failed: " + " ".join(failed)] if failed else [])]
+    lines += ["", f"{short}{', '.join(cut)}."] if cut else []
     return "\n".join([*lines, *(["", "Where options are not all named above:", "", *chosen] if chosen else []), ""])
 
 

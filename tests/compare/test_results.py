@@ -164,6 +164,20 @@ def test_labels_too_long_for_their_grid_are_cut(tmp_path: Path) -> None:
     assert short.size == long.size
 
 
+def test_runs_that_the_clock_cut_short_are_named_below_the_table_and_on_the_page(tmp_path: Path) -> None:
+    plan = comparison("a", "b", seeds=2)
+    for entry in plan.entries:
+        for seed in range(2):
+            leave(plan, tmp_path, entry.label, seed, 5.0)
+    assert "Out of time" not in markdown(collect(plan, tmp_path))
+    speed = tmp_path / "probes" / f"{plan.entries[1].slug}.json"
+    write_probe(Probe(1000, (Phase(1.0, 300.0, 0.02),), 4.0), speed)
+    results = collect(plan, tmp_path)
+    cut = "rates that had not come to their ends: `b` seed 0 (80% of them), `b` seed 1 (80% of them).\n"
+    assert cut in markdown(results)
+    assert render(results, {}).count("out of time") == 2
+
+
 def test_rows_are_called_by_what_tells_them_apart_and_the_table_gives_all_options_below(tmp_path: Path) -> None:
     plan = comparison("a --x 1 --y 2", "a --x 1 --z 3 4", "b --x 1", "a --x 1")
     assert list(short_names(plan.entries).values()) == ["a --y 2", "a --z 3 4", "b", "a"]
