@@ -3,6 +3,7 @@
     python benchmarks/zoo.py glyphs             # every recipe on 32×32 letters, in runs/zoo/glyphs
     python benchmarks/zoo.py digits             # every recipe on 8×8 digits
     python benchmarks/zoo.py parts              # the best recipe on letters, with its parts swapped one by one
+    python benchmarks/zoo.py networks           # generators and critics of three recipes in pairs, at equal examples
     python benchmarks/zoo.py holds              # what holds a critic: clipping, penalties, normalisation
     python benchmarks/zoo.py glyphs --go-on     # … from the runs on record in benchmarks/zoo/glyphs
     python benchmarks/zoo.py glyphs --record    # trains nothing: finished runs on record, table and picture in the docs
@@ -16,13 +17,14 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from marks import put
 
 from pushforward.compare.picture import ACROSS, DOWN
-from pushforward.compare.plan import Comparison, read_plan
+from pushforward.compare.plan import Comparison, keep_plan, read_plan
 from pushforward.compare.record import write_record
 from pushforward.compare.results import run_folder
 from pushforward.compare.runs import finished
@@ -85,6 +87,10 @@ PARTS = (
     R3GAN,
     f"{R3GAN.replace(' --penalty-weight 1', '')} --loss non-saturating {R1}",
 )
+# One recipe's generator against another's critic, by the same objective, rates and examples: see benchmarks/mixed.py.
+PAIRS = ("dcgan dcgan", "r3gan dcgan", "dcgan r3gan", "r3gan r3gan", "stylegan2 dcgan", "dcgan stylegan2",
+         "stylegan2 stylegan2")  # fmt: skip
+NETWORKS = tuple("benchmarks/mixed.py --generator {} --critic {}".format(*pair.split()) for pair in PAIRS)
 # What holds a critic, in DCGAN's networks; the losses and moves are those that each came with.
 HOLDS = (
     "dcgan --lr 1e-3 --critic-norm None",
@@ -101,6 +107,7 @@ COMPARISONS = {
     "glyphs": (GLYPHS, "--data glyphs --resolution 32 --budget 10m"),
     "digits": (DIGITS, "--data digits --budget 10m"),
     "parts": (PARTS, "--data glyphs --resolution 32 --budget 4m"),
+    "networks": (NETWORKS, "--data glyphs --resolution 32 --examples 40000"),
     "holds": (HOLDS, "--data digits --budget 2m"),
 }
 EACH = "--seeds 3 --jobs 2 --evaluations 4"
@@ -109,8 +116,8 @@ EACH = "--seeds 3 --jobs 2 --evaluations 4"
 def carry_out(name: str, folder: Path) -> int:
     """`pushforward compare` of these rows; goes on with what the folder holds."""
     rows, terms = COMPARISONS[name]
-    words = ["compare", *rows, *terms.split(), *EACH.split(), "--out", str(folder)]
-    return subprocess.run([sys.executable, "-m", "pushforward", *words], check=False).returncode
+    words = ["compare", *rows, *terms.split(), *EACH.split(), "--out", str(folder.resolve())]
+    return subprocess.run([sys.executable, "-m", "pushforward", *words], check=False, cwd=ROOT).returncode
 
 
 def fetch(name: str, folder: Path) -> None:
@@ -137,7 +144,7 @@ def copy(one: Path, other: Path, plan: Comparison) -> None:
             if (one / path).exists():
                 (other / path).parent.mkdir(exist_ok=True)
                 shutil.copy(one / path, other / path)
-    shutil.copy(one / "plan.json", other / "plan.json")
+    keep_plan(plan, other)
 
 
 def _copy_run(found: Path, put: Path) -> None:
@@ -169,7 +176,7 @@ def record(name: str, folder: Path) -> None:
         raise SystemExit(f"no run in {folder} has finished yet; wait for the first")
     fresh = kept.with_name(f".{name}.part")
     shutil.rmtree(fresh, ignore_errors=True)
-    copy(folder, fresh, plan)
+    copy(folder, fresh, replace(plan, command=f"python benchmarks/zoo.py {name}"))
     shutil.rmtree(kept, ignore_errors=True)
     fresh.rename(kept)
     shutil.copy(folder / "samples.png", PICTURES / f"zoo-{name}.png")
