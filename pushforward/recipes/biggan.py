@@ -3,7 +3,8 @@ arXiv:1809.11096.
 
 Differs from the paper: sizes, rates and the average's length for small machines (`--preset paper` for ImageNet's,
 whose batch `--accumulate` cuts into micro-batches, where BatchNorm sees each apart); no attention up to 32×32, as in
-the authors' code; `--conditioning None` for data without labels.
+the authors' code; one step of power iteration for each change of the weights, not for each forward pass;
+`--conditioning None` for data without labels.
 """
 
 from dataclasses import dataclass

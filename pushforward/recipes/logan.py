@@ -2,8 +2,9 @@
 arXiv:1912.00953, Algorithm 1; gradients go through that step. Samples are drawn without it.
 
 Differs from the paper: BigGAN's networks with ReLU for BigGAN-deep's with leaky ReLU; which latent numbers may move is
-fixed and spread over z; latents are normal outside, and mapped to the paper's uniform ones within; sizes, rates and
-weights for small machines (`--preset paper` for ImageNet's).
+fixed and spread over z; latents are normal outside, and mapped to the paper's uniform ones within; one step of power
+iteration for each change of the weights, not for each forward pass; sizes, rates and weights for small machines
+(`--preset paper` for ImageNet's).
 """
 
 import math

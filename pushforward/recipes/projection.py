@@ -3,7 +3,8 @@ arXiv:1802.05637, Eq. 9; spectral normalisation in the critic and its embedding,
 
 Differs from the paper: samples come from an average of the generator's weights (`--ema None` for the paper's); sizes
 for small machines (`--preset paper` for ImageNet's at 128×128); a generator's move has as many fakes as a critic's,
-where the authors' code has twice as many.
+where the authors' code has twice as many; one step of power iteration for each change of the weights, not for each
+forward pass.
 """
 
 from dataclasses import dataclass

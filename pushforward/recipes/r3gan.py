@@ -3,9 +3,8 @@
 Configuration E, with its schedules: learning rate, γ, Adam's β₂, the average's half-life and the augmentation's
 probability each follow half a cosine. Differs from the paper: on images, sizes for small machines, lazy penalties, a
 constant γ and half-life, and no augmentation (`--preset cifar10`, `ffhq64` and `imagenet32` for the authors', but that
-ADA's changes of colour are as likely as its others, theirs half as likely); both moves of a round see the same real
-examples; on
-points, the same residual blocks made of linear layers.
+ADA's changes of colour are as likely as its others, theirs half as likely, and that data are not doubled by mirror
+images); both moves of a round see the same real examples; on points, the same residual blocks made of linear layers.
 """
 
 from dataclasses import dataclass, replace
@@ -73,12 +72,15 @@ PRESETS = {
         examples=6_000_000, batch=256, latent=2, width=64, lr=1e-3, lr_end=1e-5, penalty_weight=0.1,
         penalty_weight_end=0.01, penalty_every=1, settle=0.4, beta2=0.99, ema=100_000,
     ),
-    "cifar10": replace(PAPER, penalty_weight=0.05, penalty_weight_end=0.005, augment_p_end=0.55, ema=5_000_000),
+    "cifar10": replace(
+        PAPER, conditioning="projection", penalty_weight=0.05, penalty_weight_end=0.005, augment_p_end=0.55,
+        ema=5_000_000,
+    ),
     "ffhq64": replace(
         PAPER, batch=256, penalty_weight=2.0, penalty_weight_end=0.2, augment_p_end=0.3, ema=500_000
     ),
     "imagenet32": replace(
-        PAPER, batch=4096, examples=200_000_000, width=1536, conditioning="projection", penalty_weight=0.5,
+        PAPER, batch=4096, examples=200_000_000, width=1536, group=32, conditioning="projection", penalty_weight=0.5,
         penalty_weight_end=0.05, augment_p_end=0.5, ema=50_000_000,
     ),
 }  # fmt: skip

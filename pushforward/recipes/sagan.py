@@ -2,7 +2,8 @@
 arXiv:1805.08318; self-attention in both players, hinge, projection, two rates and one critic step.
 
 Differs from the paper: samples come from an average of the generator's weights (`--ema None` for the paper's); sizes
-and rates for small machines (`--preset paper` for ImageNet's at 128×128).
+and rates for small machines (`--preset paper` for ImageNet's at 128×128); one step of power iteration for each change
+of the weights, not for each forward pass.
 """
 
 from dataclasses import dataclass

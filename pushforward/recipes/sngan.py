@@ -3,7 +3,7 @@ arXiv:1802.05957, Algorithm 1; the paper's residual networks on images, perceptr
 
 Differs from the paper: samples come from an average of the generator's weights (`--ema None` for the paper's); sizes
 for small machines (`--preset paper` for CIFAR-10's); a generator's move has as many fakes as a critic's, where the
-authors' code has twice as many.
+authors' code has twice as many; one step of power iteration for each change of the weights, not for each forward pass.
 """
 
 from dataclasses import dataclass

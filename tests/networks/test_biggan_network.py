@@ -32,20 +32,11 @@ def critic(**changes) -> Critic:
         return Critic(**{"shape": (1, 32, 32), "width": 2, "classes": 3, **changes})
 
 
-# 128×128, ch 96: `compare_gan/architectures/resnet_biggan_test.py` of google/compare_gan, which holds its networks
-# against the original's. Without the embedding's 128,000 it is the 158.3 M of the paper's Table 1.
-# ch 64 (the 71.3 M of Table 1): what the authors expect of theirs in the tests of ajbrock/BigGAN-PyTorch.
-@pytest.mark.parametrize(
-    ("width", "generators", "critics"), [(96, 70_433_988, 87_982_370), (64, 31_978_628, 39_448_258)]
-)
-def test_at_128_both_networks_have_as_many_parameters_as_the_authors(width, generators, critics):
+def test_with_64_channels_at_128_both_networks_have_as_many_parameters_as_the_authors():
+    # The 71.3 M of the paper's Table 1: what the authors expect of theirs in the tests of ajbrock/BigGAN-PyTorch.
     with torch.device("meta"):
-        G, D = Generator(120, (3, 128, 128), width, 1000), Critic((3, 128, 128), width, 1000)
-        assert count(G) == generators
-        assert count(D) == critics
-        images = G(torch.empty(2, 120), torch.empty(2, dtype=torch.int64))
-        assert images.shape == (2, 3, 128, 128)
-        assert D(images, torch.empty(2, dtype=torch.int64)).shape == (2,)
+        G, D = Generator(120, (3, 128, 128), 64, 1000), Critic((3, 128, 128), 64, 1000)
+        assert (count(G), count(D)) == (31_978_628, 39_448_258)
 
 
 def by_hand(up: list[int], down: list[int], flat: int, at: tuple[int, int], part: int) -> tuple[int, int]:

@@ -49,19 +49,8 @@ def count(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def test_parameters_and_shapes_are_the_papers_at_1024():
-    # Table 2 has 23.1M for each. The exact numbers: the sums over the layers of the authors' networks.py (G_paper and
-    # D_paper, no labels); D's is also in the listing that the authors' StyleGAN prints of the same critic: 23087249.
-    shape = (3, 1024, 1024)
-    with torch.device("meta"):
-        G, D = Generator(512, shape), Critic(shape)
-        assert (count(G), count(D)) == (23_079_115, 23_087_249)
-        assert G(torch.empty(2, 512)).shape == (2, *shape)
-        assert D(torch.empty(4, *shape)).shape == (4,)
-    assert widths_of(shape, 512, 32) == (512, 512, 512, 512, 256, 128, 64, 32, 16)
-
-
 def test_layers_are_those_of_table_2():
+    assert widths_of((3, 1024, 1024), 512, 32) == (512, 512, 512, 512, 256, 128, 64, 32, 16)
     with torch.device("meta"):
         D = Critic((3, 1024, 1024))
     downs = [(count(b.conv1), count(b.conv2)) for b in reversed(D.blocks)]

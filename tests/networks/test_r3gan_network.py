@@ -5,9 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pushforward import recipes
 from pushforward.core.seeding import torch_seeded
-from pushforward.data.spec import DataSpec
 from pushforward.networks import r3gan
 from pushforward.networks.r3gan import Critic, Generator, PointCritic, PointGenerator, Resample, Residual
 
@@ -195,29 +193,3 @@ def test_a_conditional_generator_concatenates_the_latent_and_the_classs_embeddin
     G(z, y)
     assert torch.equal(seen[0][:, :6], z)
     torch.testing.assert_close(seen[0][:, 6:], G.embed.weight.T[y])
-
-
-def test_the_cifar10_networks_have_the_parameters_of_the_authors_configuration():
-    # Their train.py, preset CIFAR10: 4 stages of 768 channels, 2 blocks each, expansion 2, 96 groups of 16 channels, 64
-    # latents, 3×3 middle convolutions, no biases but a block's two; ffhq64's last stage has half of the channels.
-    def block(width: int) -> int:
-        return 2 * width * 2 * width + 2 * width * 16 * 9 + 2 * 2 * width
-
-    def counts(preset: str, side: int) -> list[int]:
-        module = recipes.load("r3gan")
-        with torch.device("meta"):
-            game = module.build(module.PRESETS[preset], DataSpec("some", "images", (3, side, side)))
-            images = game.players["generator"].nets["G"](torch.zeros(2, 64))
-            assert images.shape == (2, 3, side, side)
-            assert game.players["critic"].nets["D"](images).shape == (2,)
-        nets = (game.players["generator"].nets["G"], game.players["critic"].nets["D"])
-        return [sum(p.numel() for p in net.parameters()) for net in nets]
-
-    bottom, colours = 768 * 16, 3 * 768
-    assert counts("cifar10", 32) == [
-        64 * 768 + bottom + 8 * block(768) + colours,
-        colours + 8 * block(768) + bottom + 768,
-    ]
-    assert counts("cifar10", 32) == [20_732_160, 20_683_776]
-    half = 8 * block(768) + 2 * block(384) + 768 * 384
-    assert counts("ffhq64", 64) == [64 * 768 + bottom + half + 3 * 384, 3 * 384 + half + bottom + 768]

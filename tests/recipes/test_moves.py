@@ -1,5 +1,6 @@
 """Each recipe's moves against its paper, written out plainly."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -197,6 +198,31 @@ def test_r3gans_schedules_run_from_their_starts_to_their_ends():
         assert all(player.betas(seen)[0] == 0 for seen in (0, 999))
     weights = [penalty_of(moves(game, PLANE, seen)[0]) for seen in (0, 250, 500, 1000)]
     assert weights == pytest.approx([2.0, 1.1, 0.2, 0.2])
+
+
+# Huang et al. 2025, as their train.py has it: the average's half-life rises from 0, ADA's p to its end, γ falls to a
+# tenth, the rate to a quarter, β₂ rises from 0.9 to 0.99, all along half a cosine over the whole run.
+@pytest.mark.parametrize(
+    ("preset", "run", "half_life", "p", "gamma"),
+    [("cifar10", 2e7, 5e6, 0.55, 0.05), ("ffhq64", 2e7, 5e5, 0.3, 2.0), ("imagenet32", 2e8, 5e7, 0.5, 0.5)],
+)
+def test_r3gans_presets_follow_the_authors_schedules(preset, run, half_life, p, gamma):
+    config = recipes.load("r3gan").PRESETS[preset]
+    assert config.examples == run
+    small = dataclasses.replace(config, width=16, blocks=1, batch=4, conditioning=None)
+    game = recipes.load("r3gan").build(small, COLOURS)
+    ema, (critic, generator) = game.players["generator"].ema, game.players.values()
+    assert ema is not None
+    assert critic.lr is not None
+    assert critic.betas is not None
+    share = {0: 0.0, run / 4: (1 - 2**-0.5) / 2, run / 2: 0.5, run: 1.0}  # (1 − cos πt) / 2
+    for seen, t in share.items():
+        assert ema.half_life(seen) == pytest.approx(t * half_life)
+        assert game.state["augment"].schedule(seen) == pytest.approx(t * p)
+        assert critic.lr(seen) == generator.lr(seen) == pytest.approx(2e-4 + t * (5e-5 - 2e-4))
+        assert critic.betas(seen) == pytest.approx((0.0, 0.9 + t * 0.09))
+        assert penalty_of(moves(game, COLOURS, seen)[0]) == pytest.approx(gamma * (1 - 0.9 * t))
+        assert game.state["augment"].p == pytest.approx(t * p)  # as the round has left it
 
 
 def test_wgan_gps_rate_falls_to_zero_in_a_straight_line():
