@@ -110,7 +110,7 @@ class Sampler:
 
     def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z: [B, *latent]; y: [B] labels or None. Returns what the network makes."""
-        return _quietly(self.network, z, y, *([] if self.psi is None else [self.psi]))
+        return quietly(self.network, z, y, *([] if self.psi is None else [self.psi]))
 
 
 @dataclass
@@ -122,10 +122,11 @@ class Judge:
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """x: [B, ...]; y: [B] labels or None. Returns logits [B], high for real."""
-        return _quietly(self.player.nets[self.net], x, y)
+        return quietly(self.player.nets[self.net], x, y)
 
 
-def _quietly(net: nn.Module, *given: Any) -> Tensor:
+def quietly(net: nn.Module, *given: Any) -> Tensor:
+    """What the network makes of it in eval mode, without gradients; leaves the modes of its parts as they were."""
     modes = {module: module.training for module in net.modules()}
     net.eval()
     try:

@@ -39,11 +39,14 @@ class Reader:
 def readers(run: Callable[[], Any], code: Tensor) -> list[Reader]:
     """The linear layers that read numbers of `code` while `run` runs, in their order.
 
-    code: [B, Z], B of 2 or more, or styles [B, L, Z]; a layer may read some of the numbers, beside others, and after
-    pixel normalisation. Found by comparing what goes into layers with the code, so that no layer need have a name.
+    code: [B, Z], B of 2 or more, or styles [B, L, Z]; a layer may read some of the numbers, beside others; latents
+    also scaled by a factor of each example's own, as pixel normalisation does, alone or with others beside them, or as
+    the uniform numbers Φ(z) in [-1, 1] that normal ones stand for. Found by comparing what goes into layers with the
+    code, so that no layer need have a name.
     """
-    candidates = [*code.unbind(1)] if code.dim() == 3 else [code, F.normalize(code, dim=1) * code.shape[1] ** 0.5]
-    with torch.no_grad(), _Watch(candidates) as watch:
+    z = code.dim() == 2
+    candidates = [code, torch.erf(code / 2**0.5)] if z else [*code.unbind(1)]
+    with torch.no_grad(), _Watch(candidates, scaled=z) as watch:
         run()
     return watch.found
 
@@ -55,15 +58,20 @@ def first_outputs(generate: Generate, codes: Tensor, y: Tensor | None = None, ba
         part, labels = codes[i : i + batch], None if y is None else y[i : i + batch]
         found = readers(partial(generate, part, labels), part)
         if not found:
-            raise ValueError("no linear layer reads the code, so that there is no first layer's output to analyse")
+            raise ValueError(
+                "no linear layer reads the code, so that there is no first layer's output to analyse; use arithmetic, "
+                "by labels"
+            )
         parts.append(found[0].output.flatten(1))
     return torch.cat(parts)
 
 
 class _Watch(TorchFunctionMode):
-    def __init__(self, candidates: Sequence[Tensor]) -> None:
+    """candidates: codes [B, Z] in all their forms; scaled: whether a factor of each example's own may be on the first."""
+
+    def __init__(self, candidates: Sequence[Tensor], scaled: bool) -> None:
         super().__init__()
-        self.candidates, self.found = candidates, list[Reader]()
+        self.candidates, self.scaled, self.found = candidates, scaled, list[Reader]()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -77,14 +85,26 @@ class _Watch(TorchFunctionMode):
 
     def _look(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
         """x: [B, F], weight: [out, F]."""
-        for code in self.candidates:
-            if x.dim() != 2 or len(x) != len(code):
-                continue
-            some, own = x[:PROBED].T[:, None], code[:PROBED].T[None]
-            same = torch.isclose(some, own.to(some), rtol=1e-4, atol=1e-5).all(2)  # [F, Z]
+        if x.dim() != 2 or len(x) != len(self.candidates[0]):
+            return
+        some, codes = x[:PROBED], [code[:PROBED].to(x) for code in self.candidates]
+        found = [torch.isclose(some.T[:, None], own.T[None], rtol=1e-4, atol=1e-5).all(2) for own in codes]  # [F, Z]
+        if self.scaled:
+            found.append(_along(some, codes[0]))
+        for same in found:
             if same.any():
                 self.found.append(Reader((weight.float() @ same.float()).cpu(), out.detach().float().cpu()))
                 return
+
+
+def _along(x: Tensor, code: Tensor) -> Tensor:
+    """Which columns of x [B, F], neighbours all, are the code [B, Z] times a positive number of each row's: [F, Z]."""
+    (features, n), same = (x.shape[1], code.shape[1]), torch.zeros(x.shape[1], code.shape[1], dtype=torch.bool)
+    if n > 1:  # one number is always another one, scaled
+        for start in range(features - n + 1):
+            if (F.cosine_similarity(x[:, start : start + n], code) > 1 - 1e-5).all():
+                same[range(start, start + n), range(n)] = True
+    return same.to(x.device)
 
 
 def sefa(weights: Sequence[Tensor], n: int, codes: Tensor | None = None) -> Directions:
@@ -94,7 +114,9 @@ def sefa(weights: Sequence[Tensor], n: int, codes: Tensor | None = None) -> Dire
     1 in the authors' code. Raises ValueError without weights, or for more than Z directions.
     """
     if not weights:
-        raise ValueError("no linear layer reads the code, and SeFa needs one; use GANSpace on the images, or labels")
+        raise ValueError(
+            "no linear layer reads the code, and SeFa needs one; use GANSpace in w, or arithmetic, by labels"
+        )
     A = F.normalize(torch.cat([*weights]).double(), dim=1)
     _enough(n, A.shape[1])
     values, vectors = torch.linalg.eigh(A.T @ A)  # ascending

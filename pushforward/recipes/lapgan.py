@@ -5,13 +5,13 @@ Differs from the paper: Adam for momentum; the coarsest level's perceptrons are 
 normal noise; samples come from averages of the generators' weights; sizes for small machines (`--preset paper`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pushforward.core.duel import Judge, Sampler, two_players
+from pushforward.core.duel import Judge, Sampler, quietly, two_players
 from pushforward.core.game import Batch, Clock, Game, Move, Player, Stateful
 from pushforward.data.spec import DataSpec
 from pushforward.games.adversarial import Duel, Rules, classes_of
@@ -45,29 +45,46 @@ class Config(Rules):
 PRESETS = {"images": Config(), "paper": Config(batch=128, latent=100, width=128, units=1200, ema=None)}
 
 
+class Levels(nn.Module):
+    """The generators from coarse to fine as one: each adds detail to what the one before made, smoothed."""
+
+    def __init__(self, nets: list[nn.Module], sides: list[int], latent: int) -> None:
+        super().__init__()
+        self.nets, self.sides, self.latent = nn.ModuleList(nets), sides, latent
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """z: [B, latent + Σ side²], the coarsest level's latent, then each further level's plane; y: [B]."""
+        parts = z.split([self.latent, *(side * side for side in self.sides[1:])], dim=1)
+        x = self.nets[0](parts[0], y)
+        for G, noise, side in zip(self.nets[1:], parts[1:], self.sides[1:], strict=True):
+            x = _refined(G, noise.view(-1, 1, side, side), x, y)
+        return x
+
+
 class Pyramid:
-    """Samples from coarse to fine: each level's generator adds detail to what the one before made, smoothed."""
+    """Samples of all levels' generators, one after the other, as others should use them: see `core/duel.Sampler`."""
 
     def __init__(self, players: dict[str, Player], sides: list[int], latent: int) -> None:
         self.samplers = [Sampler(players[name_of("generator", side, sides)]) for side in sides]
         self.sides, self.latent = sides, latent
 
+    @property
+    def network(self) -> nn.Module:
+        """What samples come from, for those who need its gradients, parts or weights."""
+        return Levels([sampler.network for sampler in self.samplers], self.sides, self.latent)
+
     def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """z: [B, latent + Σ side²], the coarsest level's latent, then each further level's plane; y: [B]."""
-        parts = z.split([self.latent, *(side * side for side in self.sides[1:])], dim=1)
-        x = self.samplers[0](parts[0], y)
-        for sampler, noise, side in zip(self.samplers[1:], parts[1:], self.sides[1:], strict=True):
-            x = _refined(sampler, noise.view(-1, 1, side, side), x, y)
-        return x
+        """z: [B, Z], as `Levels` has it; y: [B]. Returns images."""
+        return quietly(self.network, z, y)
 
     def enlarge(self, x: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
         """Images x [B, C, H, W] of any size, and noise [B, 1, 2H, 2W] -> [B, C, 2H, 2W], by the finest level."""
         return _refined(self.samplers[-1], noise, x, y)
 
 
-def _refined(sampler: Sampler, noise: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
+def _refined(G: Callable[[Tensor, Tensor | None], Tensor], noise: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
     smooth = smoother(x)
-    return smooth + sampler(torch.cat([noise, smooth], 1), y)
+    return smooth + G(torch.cat([noise, smooth], 1), y)
 
 
 def name_of(role: str, side: int, sides: list[int]) -> str:

@@ -1,0 +1,72 @@
+"""The latent tools on every image recipe, told the class and not: each leaves a picture of what it was asked for."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import pushforward as pf
+from pushforward.latent import directions, searches
+from pushforward.latent.generators import is_styled
+from pushforward.latent.opened import Opened
+from pushforward.latent.searches import projection
+from pushforward.latent.tools import classes, interpolation, mixing
+
+TINY = {
+    "data": "digits", "batch": 8, "examples": 24, "latent": 8, "width": 8, "units": 8, "group": 4, "depth": 2,
+    "blocks": 1, "phase": 5, "critic_steps": 1, "coarsest": 4, "pyramid": False, "standing": 2, "evaluations": 0,
+    "checkpoints": 1, "pictures": 1, "measure": False, "conditioning": None,
+}  # fmt: skip
+SHARED = {"data", "examples", "evaluations", "checkpoints", "pictures", "measure"}
+
+
+def image_recipes() -> list[str]:
+    return [name for name in pf.recipes.names() if "images" in pf.recipes.load(name).PRESETS]
+
+
+def cases() -> list[Any]:
+    found = []
+    for name in image_recipes():
+        fields = pf.recipes.load(name).Config.__dataclass_fields__
+        ways = ("concatenation", "projection", None) if "conditioning" in fields else (None,)
+        found += [pytest.param(name, told, id=f"{name}-{told}") for told in ways]
+    return found
+
+
+@pytest.mark.parametrize(("name", "told"), cases())
+def test_every_tool_works_on_every_generator(
+    name: str, told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searches, "FITTED", 100)
+    monkeypatch.setattr(searches, "COMPARED", 40)
+    fields = pf.recipes.load(name).Config.__dataclass_fields__
+    options = {k: v for k, v in TINY.items() if k in fields or k in SHARED}
+    options |= {"conditioning": told} if "conditioning" in fields else {}
+    opened = Opened(pf.train(name, out=tmp_path / "run", **options), device="cpu")
+    assert opened.classes == (10 if told else None)
+    shown = [interpolation(opened, n=2, steps=3), projection(opened, "3", restarts=2, steps=2, distance="pixels")]
+    styled = is_styled(opened.network)
+    for space in ("z", "w") if styled else ("z",):
+        for method in ("sefa", "ganspace"):
+            found = searches.directions(opened, method, 2, steps=3, space=space)  # type: ignore[arg-type]
+            assert all(value > 0 for value in found.numbers["values"]), (space, method)
+            assert max(found.numbers["change_over_random"]) > 0, (space, method)
+            shown.append(found)
+    shown += [mixing(opened, 2)] if styled else []
+    shown += [classes(opened, 2)] if told else []
+    for one in shown:
+        assert all(torch.from_numpy(x).isfinite().all() for x in one.arrays.values())
+        assert min(one.picture.size) > 20
+
+
+def test_the_generators_of_all_levels_are_one_network_with_gradients(tmp_path: Path) -> None:
+    run = pf.train("lapgan", out=tmp_path / "run", **{k: v for k, v in TINY.items() if k in SHARED}, coarsest=4)
+    opened = Opened(run, device="cpu")
+    z = opened.latents(3, 0).requires_grad_(True)
+    assert opened.network is not None
+    made = opened.network(z)
+    assert torch.equal(made, opened.game.sample(z))
+    (slope,) = torch.autograd.grad(made.square().sum(), z)
+    assert (slope.abs().sum(0) > 0).all()  # each number of the code, noise of the finest level included
+    assert len(directions.readers(lambda: opened.game.sample(z), z)) == 1
