@@ -295,8 +295,8 @@ class Duel:
                 if not given[name].requires_grad:
                     given[name] = given[name].detach().requires_grad_(True)
             real_logits, fake_logits = self._logits(given["r1"], given["r2"], batch)
-            sums = {"r1": real_logits.sum(), "r2": fake_logits.sum()}
-            total = sum(sums[name] for name in names)
+            logits = {"r1": real_logits, "r2": fake_logits}
+            total = torch.stack([logits[name].sum() for name in names]).sum()
             slopes = torch.autograd.grad(total, [given[name] for name in names], create_graph=True)
             values = [slope.flatten(1).square().sum(1).mean() for slope in slopes]
         return real_logits, fake_logits, dict(zip(names, values, strict=True))

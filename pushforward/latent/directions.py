@@ -67,7 +67,7 @@ def first_outputs(generate: Generate, codes: Tensor, y: Tensor | None = None, ba
 
 
 class _Watch(TorchFunctionMode):
-    """candidates: codes [B, Z] in all their forms; scaled: whether a factor of each example's own may be on the first."""
+    """candidates: a code [B, Z] in all its forms; scaled: whether each example may have a factor of its own."""
 
     def __init__(self, candidates: Sequence[Tensor], scaled: bool) -> None:
         super().__init__()

@@ -65,13 +65,8 @@ class Pyramid:
     """Samples of all levels' generators, one after the other, as others should use them: see `core/duel.Sampler`."""
 
     def __init__(self, players: dict[str, Player], sides: list[int], latent: int) -> None:
-        self.samplers = [Sampler(players[name_of("generator", side, sides)]) for side in sides]
-        self.sides, self.latent = sides, latent
-
-    @property
-    def network(self) -> nn.Module:
-        """What samples come from, for those who need its gradients, parts or weights."""
-        return Levels([sampler.network for sampler in self.samplers], self.sides, self.latent)
+        samplers = [Sampler(players[name_of("generator", side, sides)]) for side in sides]
+        self.network, self.finest = Levels([sampler.network for sampler in samplers], sides, latent), samplers[-1]
 
     def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z: [B, Z], as `Levels` has it; y: [B]. Returns images."""
@@ -79,7 +74,7 @@ class Pyramid:
 
     def enlarge(self, x: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
         """Images x [B, C, H, W] of any size, and noise [B, 1, 2H, 2W] -> [B, C, 2H, 2W], by the finest level."""
-        return _refined(self.samplers[-1], noise, x, y)
+        return _refined(self.finest, noise, x, y)
 
 
 def _refined(G: Callable[[Tensor, Tensor | None], Tensor], noise: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
