@@ -277,6 +277,7 @@ class Run:
             raise ValueError(f"this {self.plan.recipe} run is not conditional; leave out the class")
         if y is not None and game.classes is not None and not 0 <= y < game.classes:
             raise ValueError(f"class {y} is not one of 0 to {game.classes - 1}")
+        sampling.check_enlarging(game, enlarge)
         game, z = sampling.truncated(game, n, seed, truncation)
         labels = None if game.classes is None else sampling.classes_in_turn(n, game.classes, y)
         where = resolve_device(device)

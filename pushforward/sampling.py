@@ -45,18 +45,23 @@ def _checked(truncation: float) -> float:
     return truncation
 
 
+def check_enlarging(game: Game, times: int) -> None:
+    """Raises ValueError where the game can't double its images so many times."""
+    if times < 0:
+        raise ValueError(f"images are doubled 0 or more times, got {times}; 1 makes them twice as wide and high")
+    if times and game.enlarge is None:
+        raise ValueError(
+            f"this generator makes images of one size, got {times} doublings; leave them out, or train lapgan, whose "
+            "levels take any size"
+        )
+
+
 def enlarged(game: Game, x: Tensor, y: Tensor | None, times: int, seed: int, device: torch.device) -> Tensor:
     """Images x [n, C, H, W], doubled in size so many times, with detail of the game's own: [n, C, 2^times·H, …].
 
     Raises ValueError where the game makes images of one size alone.
     """
-    if times < 0:
-        raise ValueError(f"images are doubled 0 or more times, got {times}; 1 makes them twice as wide and high")
-    if times and game.enlarge is None:
-        raise ValueError(
-            f"this generator makes images of one size, got {times} doublings; leave them out, or train lapgan (on "
-            "images larger than its coarsest), whose levels take any size"
-        )
+    check_enlarging(game, times)
     for k in range(times):
         size = (1, *(2 * side for side in x.shape[2:]))
         generator, parts = torch_generator(f"enlarge{k}", seed), []

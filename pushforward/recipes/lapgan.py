@@ -115,10 +115,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
             state[f"augment{side}"] = duel.augmenter
     latent = cfg.latent + sum(side * side for side in sides[1:])
     sample, judge = Pyramid(players, sides, cfg.latent), Judge(players["critic"])
-    return Game(
-        players, play, sample, (latent,), classes or None, critic=judge, state=state,
-        enlarge=sample.enlarge if len(sides) > 1 else None,
-    )  # fmt: skip
+    return Game(players, play, sample, (latent,), classes or None, critic=judge, state=state, enlarge=sample.enlarge)
 
 
 def _level(
