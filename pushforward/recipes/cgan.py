@@ -30,7 +30,7 @@ class Config(Rules):
     maxout: bool = False
     """Whether the networks are the paper's: ReLU in the generator, maxout with dropout in the critic."""
     critic_norm: Norm | None = "batch"
-    """What normalises the critic of images: batch (DCGAN's), spectral in its place, or None."""
+    """What normalises DCGAN's critic of images: batch, spectral in its place, or None; maxout has dropout instead."""
     lr: float = 2e-4
     """Learning rate of both players."""
     beta1: float = 0.5
