@@ -66,12 +66,13 @@ DIGITS = (
     "projection --critic-steps 1",
     "sngan --conditioning concatenation --critic-steps 1",
     "sagan",
-    "stylegan2 --width 32 --base 256 --path-weight None --mixing 0 --batch 16 --lr 5e-3 --penalty-weight 1",
-    "r3gan",
-    "progan --batch 16",
-    "stylegan --batch 16 --lr 2.5e-3",
+    "stylegan2 --conditioning projection --width 32 --base 256 --path-weight None --mixing 0 --batch 16 --lr 2.5e-3"
+    " --penalty-weight 10",
+    "r3gan --conditioning projection",
+    "progan --conditioning projection --batch 16",
+    "stylegan --conditioning projection --batch 16 --lr 2.5e-3 --penalty-weight 10",
     "logan",
-    "lapgan --lr 1e-3",
+    f"lapgan --conditioning concatenation --lr 1e-3 {R1}",
     "gan --ema 20000",
 )
 # The best recipe with one part swapped at a time, then with SNGAN's critic and with R3GAN's objective, several parts at
