@@ -113,7 +113,8 @@ def _use(about: dict[str, Any]) -> str:
         lines = ["import onnxruntime", "", f'session = onnxruntime.InferenceSession("FOLDER/{ONNX}")']
         text += f"\n\nIn ONNX: {takes}.\n\n" + _code([*lines, f'(x,) = session.run(["samples"], {{{feed}}})'])
     if PROGRAM in about["files"]:
-        text += f"\n\nBy torch alone: {takes}. Open such files only from people whom you trust.\n\n" + _code(
+        text += f"\n\nBy torch alone, where this card lies beside `{PROGRAM}`, which the hub is not sent: {takes}. "
+        text += "Open such files only from people whom you trust.\n\n" + _code(
             ["import torch", "", f'G = torch.export.load("FOLDER/{PROGRAM}").module()', f"x = G({given})"]
         )
     return text

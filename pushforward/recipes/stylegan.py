@@ -3,8 +3,9 @@ arXiv:1812.04948, configuration F: a learned constant for an input, AdaIN, mixin
 
 Differs from the paper: the constant starts random, as in StyleGAN2, for ones, which instance normalisation divides by
 zero; crossovers are drawn for each example, for one a batch; one batch size and one learning rate for all resolutions;
-truncation is towards the mean of the class, in all layers; for small machines, R1 every fourth move, no growth and
-smaller networks (`--preset paper` for the paper's).
+truncation is towards the mean of the class, in all layers; samples have the same noise, for fresh noise in each, so
+that a latent is one image; for small machines, R1 every fourth move, no growth and smaller networks (`--preset paper`
+for the paper's).
 """
 
 from dataclasses import dataclass

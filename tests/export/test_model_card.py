@@ -11,7 +11,8 @@ import torch
 from small_runs import MEASURED
 
 from pushforward.core import runlog
-from pushforward.export.folder import CARD
+from pushforward.export.folder import CARD, PROGRAM
+from pushforward.export.hub import CARRIED
 from pushforward.export.writing import export
 from pushforward.run import Run
 
@@ -113,3 +114,9 @@ def test_what_it_and_the_documentation_print_runs_as_printed(exported: Path) -> 
                 names = {key: value.numpy() for key, value in names.items()}
             exec(compile(block.replace(name, str(exported)), "page", "exec"), names)
             assert names["x"].shape == (64, 1, 8, 8)
+
+
+def test_it_says_which_file_the_hub_is_not_sent(exported: Path) -> None:
+    text = (exported / CARD).read_text(encoding="utf-8")
+    assert PROGRAM not in CARRIED
+    assert f"`{PROGRAM}`, which the hub is not sent" in text
