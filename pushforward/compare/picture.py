@@ -19,6 +19,8 @@ SHOWN = 1000
 CLOUD = 360
 """Pixels of a cloud's side in the picture."""
 INK = 32
+LINES = 4
+"""Lines of a label, at most."""
 
 
 def samples(folder: Path, results: Results) -> dict[str, np.ndarray]:
@@ -39,20 +41,26 @@ def samples(folder: Path, results: Results) -> dict[str, np.ndarray]:
 
 
 def picture(shown: dict[str, np.ndarray], columns: int | None = None) -> Image.Image | None:
-    """One grid a recipe, each under its label, in so many columns; None where there is nothing that can be drawn."""
+    """One grid a recipe, each under its label, in so many columns; None where there is nothing that can be drawn.
+
+    A label that is too long for one line has up to four, and then ends in an ellipsis.
+    """
     blocks = {label: drawn for label, x in shown.items() if (drawn := _block(x, shown.get("real data"))) is not None}
     if not blocks:
         return None
     across = columns or min(len(blocks) if len(blocks) <= 3 else math.ceil(math.sqrt(len(blocks))), 4)
     font = ImageFont.load_default(size=15)
     wide, high = (max(block.size[i] for block in blocks.values()) for i in (0, 1))
-    gap, head = 20, 26
+    labels = {label: _lines(label, wide, font) for label in blocks}
+    gap, line = 20, 20
+    head = 6 + line * max(map(len, labels.values()))
     rows = -(-len(blocks) // across)
     canvas = Image.new("RGB", (across * (wide + gap) + gap, rows * (high + head + gap) + gap), "white")
     pen = ImageDraw.Draw(canvas)
     for i, (label, block) in enumerate(blocks.items()):
         x, y = gap + i % across * (wide + gap), gap + i // across * (high + head + gap)
-        pen.text((x, y), _cut(label, wide, font), fill=(INK, INK, INK), font=font)
+        for k, text in enumerate(reversed(labels[label]), start=1):  # close to their grid
+            pen.text((x, y + head - 6 - k * line), text, fill=(INK, INK, INK), font=font)
         canvas.paste(block.convert("RGB"), (x, y + head))
     return canvas
 
@@ -66,6 +74,20 @@ def _block(x: np.ndarray, real: np.ndarray | None) -> Image.Image | None:
     # Drawn twice as large, as its words need the room.
     drawn = scatter(x, real if real is not x else None, size=2 * CLOUD)
     return drawn.resize((CLOUD, CLOUD), Image.Resampling.LANCZOS)
+
+
+def _lines(label: str, wide: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+    """A label in lines of whole words, as far as there is room for them; what is left of it is cut."""
+    words, lines = label.split(), [""]
+    for i, word in enumerate(words):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > wide:
+            if len(lines) == LINES:
+                return [*lines[:-1], _cut(" ".join([lines[-1], *words[i:]]), wide, font)]
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [_cut(line, wide, font) for line in lines]
 
 
 def _cut(label: str, wide: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -156,12 +156,19 @@ def test_points_are_drawn_as_clouds_on_the_page_and_in_the_picture(tmp_path: Pat
     assert picture({"a": np.zeros((5, 3))}) is None
 
 
-def test_labels_too_long_for_their_grid_are_cut(tmp_path: Path) -> None:
+def test_labels_too_long_for_a_line_have_more_and_then_are_cut() -> None:
     x = np.zeros((32, 8, 8, 1), np.uint8)
-    short, long = (picture({"real data": x, label: x}) for label in ("a", "a --" + "long" * 50))
-    assert short is not None
-    assert long is not None
-    assert short.size == long.size
+    words = " ".join(f"--option-{i} value" for i in range(20))
+    labels = ("a", "a " + " ".join(["--some option"] * 5), f"a {words}", "a --" + "long" * 50)
+    one, two, four, unbroken = (picture({"real data": x, label: x}) for label in labels)
+    assert one is not None
+    assert two is not None
+    assert four is not None
+    assert unbroken is not None
+    assert one.width == two.width == four.width == unbroken.width
+    assert [drawn.height - one.height for drawn in (two, four, unbroken)] == [20, 60, 20]
+    ink = np.asarray(four.convert("L"))[:, one.width // 2 + 10 :] < 100  # the second grid's side
+    assert not ink[:, -20:].any(), "a label runs out of its grid"
 
 
 def test_runs_that_the_clock_cut_short_are_named_below_the_table_and_on_the_page(tmp_path: Path) -> None:
