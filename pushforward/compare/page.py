@@ -89,7 +89,8 @@ def _table(results: Results) -> Section:
         body += _line(
             f"<code>{escape(row.name)}</code>{_options(row)}{_small(row.reason)}", numbers.cells(results, row)
         )
-    remark = f"<p class='remark'>{escape(numbers.explained(results))}</p>"
+    told = " ".join(filter(None, (numbers.explained(results), numbers.early(results))))
+    remark = f"<p class='remark'>{escape(told)}</p>"
     return Section("numbers", "Side by side", _ruled(head, body) + remark)
 
 

@@ -15,6 +15,9 @@ from pushforward.core import runlog
 from pushforward.metrics.catalogue import known
 from pushforward.metrics.intervals import mean_interval
 
+EARLY = 0.75
+"""Of the time that a run may take: one that ends in less met a faster machine than its speed test did."""
+
 Metrics = dict[str, dict[str, Any]]
 """By name: value, low, high, floor and n, as `metrics.jsonl` has them."""
 
@@ -226,6 +229,7 @@ def markdown(results: Results) -> str:
     chosen = [f"- {row.name}: `{row.entry.label}`" for row in results.rows if row.name != row.entry.label]
     lines += ["", explained(results), *(["", "Failed: " + " ".join(failed)] if failed else [])]
     lines += ["", f"{short}{', '.join(cut)}."] if cut else []
+    lines += ["", soon] if (soon := early(results)) else []
     return "\n".join([*lines, *(["", "Where options are not all named above:", "", *chosen] if chosen else []), ""])
 
 
@@ -251,6 +255,19 @@ def explained(results: Results) -> str:
         f"{budget}, {c.seeds} seed{'s' if c.seeds > 1 else ''}; {over}. The floor is real data against real data. "
         "Examples and minutes of training are means over seeds; evaluations are not in them. FLOPs: convolutions and "
         "matrix products, forward and backward, two a multiplication and addition."
+    )
+
+
+def early(results: Results) -> str | None:
+    """How many runs had seen their examples long before their time was over; None where none had."""
+    budget, done = results.comparison.seconds, [run for row in results.rows for run in row.finished]
+    shares = sorted(run.seconds / budget for run in done if run.seconds < EARLY * budget) if budget else []
+    if not shares:
+        return None
+    taken = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (shares[0], shares[-1])))
+    return (
+        f"{len(shares)} of {len(done)} runs had seen all their examples, as many as every run of their recipe sees, in "
+        f"{taken} of the time: the machine was faster then than when speeds were tested."
     )
 
 

@@ -185,6 +185,25 @@ def test_runs_that_the_clock_cut_short_are_named_below_the_table_and_on_the_page
     assert render(results, {}).count("out of time") == 2
 
 
+def test_runs_that_a_faster_machine_ended_early_are_counted_below_the_table_and_on_the_page(tmp_path: Path) -> None:
+    plan = comparison("a", "b", seeds=2)
+    for entry in plan.entries:
+        for seed in range(2):
+            leave(plan, tmp_path, entry.label, seed, 5.0)
+    assert "faster" not in markdown(collect(plan, tmp_path))  # 50 of 60 seconds
+    for seed, seconds in ((0, 24.0), (1, 33.0)):
+        log = run_folder(tmp_path, plan.entries[1], seed) / "stats.jsonl"
+        log.write_text(log.read_text().replace("50.0", str(seconds)))
+    results = collect(plan, tmp_path)
+    told = (
+        "2 of 4 runs had seen all their examples, as many as every run of their recipe sees, in 40% to 55% of the time"
+    )
+    assert told in markdown(results)
+    assert told in render(results, {})
+    by_examples = dataclasses.replace(plan, seconds=None, examples=800)
+    assert "faster" not in markdown(collect(by_examples, tmp_path))
+
+
 def test_rows_are_called_by_what_tells_them_apart_and_the_table_gives_all_options_below(tmp_path: Path) -> None:
     plan = comparison("a --x 1 --y 2", "a --x 1 --z 3 4", "b --x 1", "a --x 1")
     assert list(short_names(plan.entries).values()) == ["a --y 2", "a --z 3 4", "b", "a"]
