@@ -78,13 +78,8 @@ def _distance(results: Results) -> str:
 
 
 def _table(results: Results) -> Section:
-    name = numbers.title(results.main)
-    heads = [f"{name} ÷ floor", name, *(numbers.title(n) for n in results.shown)]
-    heads += ["examples", "a second", "FLOPs", "minutes", "seeds"]
-    head = "<th></th>" + "".join(f"<th class='figure'>{escape(text)}</th>" for text in heads)
-    floors = [results.floor(n) for n in (results.main, *results.shown)]
-    real = ["1", *("" if f is None else f"{f:.3g}" for f in floors), *[""] * 5]
-    body = _line("real data", real)
+    head = "<th></th>" + "".join(f"<th class='figure'>{escape(text)}</th>" for text in numbers.columns(results))
+    body = _line("real data", numbers.real(results))
     for row in results.rows:
         body += _line(
             f"<code>{escape(row.name)}</code>{_options(row)}{_small(row.reason)}", numbers.cells(results, row)
@@ -271,7 +266,7 @@ def _run(row: Row, run: Outcome, seconds: float | None) -> str:
     linked = f"<a href='{escape(run.folder)}/report.html'>{name}</a>" if run.metrics is not None else name
     each = run.flops / run.seen if run.seen else math.nan
     cells: list[Any] = [f"{run.seconds:,.0f}", f"{run.seconds / seconds:.0%}" if seconds else ""]
-    cells += [f"{run.seen:,}", "" if share is None else f"{share:.0%}", numbers.si(each)]
+    cells += [f"{run.seen:,}", numbers.part(share), numbers.si(each)]
     shown = "".join(f"<td class='figure'>{cell}</td>" for cell in cells)
     return f"<tr><td>{linked}</td><td class='{'no' if run.reason else ''}'>{escape(ended)}</td>{shown}</tr>"
 

@@ -83,7 +83,8 @@ def _lines(label: str, wide: int, font: ImageFont.FreeTypeFont | ImageFont.Image
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and font.getlength(longer) > wide:
             if len(lines) == LINES:
-                return [*lines[:-1], _cut(" ".join([lines[-1], *words[i:]]), wide, font)]
+                lines[-1] = " ".join([lines[-1], *words[i:]])
+                break
             lines.append(word)
         else:
             lines[-1] = longer

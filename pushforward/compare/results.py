@@ -76,7 +76,7 @@ class Row:
     @property
     def cut(self) -> list[Outcome]:
         """Runs that ended by the clock, before the examples that were planned."""
-        return [run for run in self.finished if (self.share(run) or 1.0) < 1]
+        return [run for run in self.finished if (share := self.share(run)) is not None and share < 1]
 
     @property
     def reason(self) -> str | None:
@@ -123,9 +123,19 @@ class Results:
     main: str
 
     @property
+    def measured(self) -> list[str]:
+        """All metrics of the finished runs."""
+        return list(dict.fromkeys(name for row in self.rows for run in row.finished for name in run.metrics or {}))
+
+    @property
+    def distances(self) -> list[str]:
+        """The main metric, and the same distance by other features."""
+        return [name for name in self.measured if name == self.main or name.startswith(f"{self.main}_")]
+
+    @property
     def shown(self) -> list[str]:
-        """The metrics of the table beside the main one."""
-        names = list(dict.fromkeys(name for row in self.rows for run in row.finished for name in run.metrics or {}))
+        """The metrics of the table beside the distances."""
+        names = self.measured
         end = self.main.removeprefix("frechet") if self.main.startswith("frechet") else ""
         wanted = ("modes", "high_quality", *(f"{name}{end}" for name in ("precision", "recall")), "accuracy")
         return [name for name in wanted if name in names]
@@ -214,18 +224,14 @@ def as_json(results: Results) -> dict[str, Any]:
 
 def markdown(results: Results) -> str:
     """The table, best first, under it what its numbers are."""
-    name, shown = title(results.main), results.shown
-    heads = ["recipe", f"{name} ÷ floor", name, *(title(n) for n in shown)]
-    heads += ["examples", "a second", "FLOPs", "minutes", "seeds"]
+    heads = ["recipe", *columns(results)]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    floors = [results.floor(n) for n in (results.main, *shown)]
-    real = ["real data", "1", *("" if f is None else f"{f:.3g}" for f in floors)]
-    lines.append("| " + " | ".join([*real, *[""] * 5]) + " |")
+    lines.append("| " + " | ".join(["real data", *real(results)]) + " |")
     for row in results.rows:
         lines.append("| " + " | ".join([f"`{row.name}`", *cells(results, row)]) + " |")
     failed = [f"`{row.name}`: {row.reason}." for row in results.rows if row.reason]
-    cut = [f"`{row.name}` seed {run.seed} ({row.share(run):.0%} of them)" for row in results.rows for run in row.cut]
-    short = "Out of time before all the examples planned, with rates that had not come to their ends: "
+    cut = [f"`{row.name}` seed {run.seed} ({part(row.share(run))} of them)" for row in results.rows for run in row.cut]
+    short = "Out of time before all the examples planned, at which rates that fall would have come to their ends: "
     chosen = [f"- {row.name}: `{row.entry.label}`" for row in results.rows if row.name != row.entry.label]
     lines += ["", explained(results), *(["", "Failed: " + " ".join(failed)] if failed else [])]
     lines += ["", f"{short}{', '.join(cut)}."] if cut else []
@@ -233,13 +239,28 @@ def markdown(results: Results) -> str:
     return "\n".join([*lines, *(["", "Where options are not all named above:", "", *chosen] if chosen else []), ""])
 
 
+_COSTS = ("examples", "a second", "FLOPs", "minutes", "seeds")
+
+
+def columns(results: Results) -> list[str]:
+    """The table's heads after the rows' names: distances over their floors, the main one as it is, then the others."""
+    ratios = [f"{title(name)} ÷ floor" for name in results.distances]
+    return [*ratios, title(results.main), *(title(name) for name in results.shown), *_COSTS]
+
+
+def real(results: Results) -> list[str]:
+    """The cells of real data against real data: see `columns`."""
+    floors = [results.floor(name) for name in (results.main, *results.shown)]
+    return [*["1"] * len(results.distances), *("" if f is None else f"{f:.3g}" for f in floors), *[""] * len(_COSTS)]
+
+
 def cells(results: Results, row: Row) -> list[str]:
-    """The cells of a row after its name."""
+    """The cells of a row after its name: see `columns`."""
     runs = results.comparison.seeds
     if not row.finished:
-        return [*[""] * (2 + len(results.shown) + 4), f"0 of {runs}"]
-    numbers = [interval(row.spread(results.main, ratio=True)), interval(row.spread(results.main))]
-    numbers += [interval(row.spread(name)) for name in results.shown]
+        return [*[""] * (len(columns(results)) - 1), f"0 of {runs}"]
+    numbers = [interval(row.spread(name, ratio=True)) for name in results.distances]
+    numbers += [interval(row.spread(name)) for name in (results.main, *results.shown)]
     seen, seconds = row.mean("seen"), row.mean("seconds")
     cost = [f"{seen:,.0f}", f"{seen / seconds:,.0f}" if seconds else "", si(row.mean("flops"))]
     done = len(row.finished)
@@ -264,7 +285,7 @@ def early(results: Results) -> str | None:
     shares = sorted(run.seconds / budget for run in done if run.seconds < EARLY * budget) if budget else []
     if not shares:
         return None
-    taken = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (shares[0], shares[-1])))
+    taken = " to ".join(dict.fromkeys(part(share) for share in (shares[0], shares[-1])))
     return (
         f"{len(shares)} of {len(done)} runs had seen all their examples, as many as every run of their recipe sees, in "
         f"{taken} of the time: the machine was faster then than when speeds were tested."
@@ -294,6 +315,11 @@ def si(value: float) -> str:
         return ""
     step = min(int(math.log10(max(value, 1.0))) // 3, 6)
     return f"{value / 1000**step:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][step]}".strip()
+
+
+def part(share: float | None) -> str:
+    """`98%`, rounded down, so that what is not whole never reads as that; empty for None."""
+    return "" if share is None else f"{math.floor(100 * share)}%"
 
 
 def span(seconds: float) -> str:

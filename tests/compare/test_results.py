@@ -12,7 +12,7 @@ from pushforward.compare.page import render
 from pushforward.compare.picture import picture, samples
 from pushforward.compare.plan import Comparison, Entry, Machine, short_names
 from pushforward.compare.record import write_record
-from pushforward.compare.results import as_json, collect, interval, markdown, run_folder, si
+from pushforward.compare.results import as_json, collect, interval, markdown, part, run_folder, si
 from pushforward.compare.speed import Phase, Probe, write_probe
 
 FLOOR = 2.0
@@ -65,8 +65,13 @@ def test_rows_stand_from_the_best_to_the_worst_and_without_a_finished_run_last(t
     assert results.rows[2].reason == "seed 0: b does not make images"
     lines = markdown(results).splitlines()
     # t of two degrees of freedom: 4.3027, times the standard error 1/√3, for a mean of 5 and of 2.5 floors.
-    assert lines[3] == "| `c` | 2.5 (1.26–3.74) | 5 (2.52–7.48) | 0.5 | 800 | 16 | 160 k | 0.833 | 3 |"
-    assert lines[5] == "| `b` |  |  |  |  |  |  |  | 0 of 3 |"
+    assert lines[0] == (
+        "| recipe | Fréchet ÷ floor | Fréchet (pixels) ÷ floor | Fréchet | precision | examples | a second | FLOPs | "
+        "minutes | seeds |"
+    )
+    assert lines[2] == "| real data | 1 | 1 | 2 | 0.9 |  |  |  |  |  |"
+    assert lines[3] == "| `c` | 2.5 (1.26–3.74) | 4.5 | 5 (2.52–7.48) | 0.5 | 800 | 16 | 160 k | 0.833 | 3 |"
+    assert lines[5] == "| `b` |  |  |  |  |  |  |  |  | 0 of 3 |"
     assert lines[-1] == "Failed: `b`: seed 0: b does not make images."
 
 
@@ -160,15 +165,18 @@ def test_labels_too_long_for_a_line_have_more_and_then_are_cut() -> None:
     x = np.zeros((32, 8, 8, 1), np.uint8)
     words = " ".join(f"--option-{i} value" for i in range(20))
     labels = ("a", "a " + " ".join(["--some option"] * 5), f"a {words}", "a --" + "long" * 50)
-    one, two, four, unbroken = (picture({"real data": x, label: x}) for label in labels)
+    labels = (*labels, f"a --{'long' * 50} {words}")
+    one, two, four, unbroken, both = (picture({"real data": x, label: x}) for label in labels)
     assert one is not None
     assert two is not None
     assert four is not None
     assert unbroken is not None
+    assert both is not None
     assert one.width == two.width == four.width == unbroken.width
     assert [drawn.height - one.height for drawn in (two, four, unbroken)] == [20, 60, 20]
-    ink = np.asarray(four.convert("L"))[:, one.width // 2 + 10 :] < 100  # the second grid's side
-    assert not ink[:, -20:].any(), "a label runs out of its grid"
+    for drawn in (four, both):
+        ink = np.asarray(drawn.convert("L"))[:, one.width // 2 + 10 :] < 100  # the second grid's side
+        assert not ink[:, -20:].any(), "a label runs out of its grid"
 
 
 def test_runs_that_the_clock_cut_short_are_named_below_the_table_and_on_the_page(tmp_path: Path) -> None:
@@ -180,9 +188,14 @@ def test_runs_that_the_clock_cut_short_are_named_below_the_table_and_on_the_page
     speed = tmp_path / "probes" / f"{plan.entries[1].slug}.json"
     write_probe(Probe(1000, (Phase(1.0, 300.0, 0.02),), 4.0), speed)
     results = collect(plan, tmp_path)
-    cut = "rates that had not come to their ends: `b` seed 0 (80% of them), `b` seed 1 (80% of them).\n"
-    assert cut in markdown(results)
+    cut = "Out of time before all the examples planned, at which rates that fall would have come to their ends: "
+    assert f"{cut}`b` seed 0 (80% of them), `b` seed 1 (80% of them).\n" in markdown(results)
     assert render(results, {}).count("out of time") == 2
+    # What is almost whole is not called so, and what has not begun is no whole.
+    assert [part(share) for share in (0.999, 1.0, 0.0, None)] == ["99%", "100%", "0%", ""]
+    (row,) = (row for row in results.rows if row.name == "b")
+    none = dataclasses.replace(row, runs=tuple(dataclasses.replace(run, seen=0) for run in row.runs))
+    assert len(none.cut) == 2
 
 
 def test_runs_that_a_faster_machine_ended_early_are_counted_below_the_table_and_on_the_page(tmp_path: Path) -> None:
