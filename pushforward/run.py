@@ -282,7 +282,7 @@ class Run:
         labels = None if game.classes is None else sampling.classes_in_turn(n, game.classes, y)
         where = resolve_device(device)
         x = sampling.generate(game, z, labels, where)
-        return sampling.enlarged(game, x, labels, enlarge, seed, where), labels
+        return sampling.enlarged(game, x, labels, enlarge, seed, where, truncation), labels
 
     def evaluate(
         self,

@@ -15,11 +15,13 @@ def latents(n: int, shape: tuple[int, ...], seed: int, truncation: float | None 
     truncation: coordinates beyond ±truncation are drawn again, here by inverting the truncated normal's distribution
     function (the truncation trick: Brock et al. 2019, arXiv:1809.11096, Section 3.1); 0 makes them all 0.
     """
-    generator = torch_generator("latents", seed)
+    return _normal(n, shape, torch_generator("latents", seed), truncation)
+
+
+def _normal(n: int, shape: tuple[int, ...], generator: torch.Generator, truncation: float | None) -> Tensor:
     if truncation is None:
         return torch.stack([torch.randn(shape, generator=generator) for _ in range(n)])
-    _checked(truncation)
-    if truncation == 0:
+    if _checked(truncation) == 0:
         return torch.zeros(n, *shape)
     bound = torch.special.ndtr(torch.tensor(truncation, dtype=torch.float64))
     u = torch.stack([torch.rand(shape, generator=generator, dtype=torch.float64) for _ in range(n)])
@@ -56,10 +58,14 @@ def check_enlarging(game: Game, times: int) -> None:
         )
 
 
-def enlarged(game: Game, x: Tensor, y: Tensor | None, times: int, seed: int, device: torch.device) -> Tensor:
+def enlarged(
+    game: Game, x: Tensor, y: Tensor | None, times: int, seed: int, device: torch.device,
+    truncation: float | None = None,
+) -> Tensor:  # fmt: skip
     """Images x [n, C, H, W], doubled in size so many times, with detail of the game's own: [n, C, 2^times·H, …].
 
-    Raises ValueError where the game makes images of one size alone.
+    truncation: of the noise that the detail is made of, as of `latents`. Raises ValueError where the game makes images
+    of one size alone.
     """
     check_enlarging(game, times)
     for k in range(times):
@@ -67,7 +73,7 @@ def enlarged(game: Game, x: Tensor, y: Tensor | None, times: int, seed: int, dev
         generator, parts = torch_generator(f"enlarge{k}", seed), []
         for i in range(0, len(x), 50):
             part, labels = x[i : i + 50], None if y is None else y[i : i + 50].to(device)
-            noise = torch.stack([torch.randn(size, generator=generator) for _ in part])
+            noise = _normal(len(part), size, generator, truncation)
             assert game.enlarge is not None
             parts.append(game.enlarge(part.to(device), noise.to(device), labels).float().cpu())
         x = torch.cat(parts)

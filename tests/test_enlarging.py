@@ -9,6 +9,7 @@ from torch import Tensor
 
 import pushforward as pf
 from pushforward.cli import main
+from pushforward.networks.lapgan import smoother
 from pushforward.run import Run
 
 TINY = {
@@ -29,11 +30,31 @@ def test_each_doubling_adds_detail_to_the_smoothed_image_by_the_same_draws_for_a
     assert [tuple(x.shape) for x in found] == [(6, 1, 8, 8), (6, 1, 16, 16), (6, 1, 32, 32)]
     assert torch.equal(found[0], runs["lapgan"].sample(6, seed=3))
     torch.testing.assert_close(runs["lapgan"].sample(2, enlarge=2, seed=3), found[2][:2], rtol=1e-4, atol=1e-5)
-    game = runs["lapgan"].game(device="cpu")
-    generator = torch.Generator()
-    twice = game.enlarge(found[1], torch.randn(6, 1, 32, 32, generator=generator), torch.arange(6) % 10)
+    game, y = runs["lapgan"].game(device="cpu"), torch.arange(6) % 10
+    assert game.enlarge is not None
+    noise, smooth = torch.randn(6, 1, 32, 32, generator=torch.Generator()), smoother(found[1])
+    twice = game.enlarge(found[1], noise, y)
     assert not torch.allclose(twice, found[2])  # other noise, other detail
-    torch.testing.assert_close(twice.mean(), found[2].mean(), rtol=0.2, atol=0.1)
+    player = game.players["generator"]
+    assert player.ema is not None
+    detail = player.ema.nets["G"].eval()(torch.cat([noise, smooth], 1), y)
+    assert float(detail.std()) > 0
+    torch.testing.assert_close(twice, smooth + detail)
+
+
+def test_truncation_is_of_the_noise_of_larger_levels_too(runs: dict[str, Run]) -> None:
+    one, other = runs["lapgan"].sample(2, y=3, truncation=0, enlarge=2)
+    torch.testing.assert_close(one, other)
+    some, free = (runs["lapgan"].sample(8, enlarge=1, truncation=t) for t in (1e-3, 8.0))
+    none = runs["lapgan"].sample(8, enlarge=1, truncation=0)
+    assert 0 < float((some - none).abs().max()) < 0.1 * float((free - none).abs().max())
+
+
+def test_images_are_doubled_alike_in_however_many_parts(runs: dict[str, Run]) -> None:
+    many, few = (runs["lapgan"].sample(n, enlarge=1, seed=1) for n in (53, 2))
+    assert len(many) == 53
+    torch.testing.assert_close(many[:2], few, rtol=1e-4, atol=1e-5)
+    assert float((many[50:] - many[:3]).abs().max()) > 0
 
 
 def test_the_command_writes_them_and_refuses_generators_of_one_size(

@@ -51,9 +51,14 @@ def readers(run: Callable[[], Any], code: Tensor) -> list[Reader]:
     return watch.found
 
 
-def first_outputs(generate: Generate, codes: Tensor, y: Tensor | None = None, batch: int = BATCH) -> Tensor:
-    """What the first layer that reads codes [N, Z] puts out, [N, F]. Raises ValueError where there is none."""
-    parts = []
+def first_outputs(
+    generate: Generate, codes: Tensor, y: Tensor | None = None, batch: int = BATCH
+) -> tuple[Tensor, Tensor]:
+    """What the first layer that reads codes [N, Z] puts out, [N, F], and which of their numbers it reads, bool [Z].
+
+    Raises ValueError where there is none.
+    """
+    parts, read = [], torch.zeros(codes.shape[1], dtype=torch.bool)
     for i in range(0, len(codes), batch):
         part, labels = codes[i : i + batch], None if y is None else y[i : i + batch]
         found = readers(partial(generate, part, labels), part)
@@ -63,7 +68,8 @@ def first_outputs(generate: Generate, codes: Tensor, y: Tensor | None = None, ba
                 "by labels"
             )
         parts.append(found[0].output.flatten(1))
-    return torch.cat(parts)
+        read |= (found[0].weight != 0).any(0)
+    return torch.cat(parts), read
 
 
 class _Watch(TorchFunctionMode):
@@ -100,46 +106,55 @@ class _Watch(TorchFunctionMode):
 def _along(x: Tensor, code: Tensor) -> Tensor:
     """Which columns of x [B, F], neighbours all, are the code [B, Z] times a positive number of each row's: [F, Z]."""
     (features, n), same = (x.shape[1], code.shape[1]), torch.zeros(x.shape[1], code.shape[1], dtype=torch.bool)
-    if n > 1:  # one number is always another one, scaled
-        for start in range(features - n + 1):
-            if (F.cosine_similarity(x[:, start : start + n], code) > 1 - 1e-5).all():
-                same[range(start, start + n), range(n)] = True
+    if 1 < n <= features:  # one number is always another one, scaled
+        likeness = F.cosine_similarity(x.unfold(1, n, 1), code[:, None], dim=2)  # [B, places]
+        for start in (likeness > 1 - 1e-5).all(0).nonzero().flatten().tolist():
+            same[range(start, start + n), range(n)] = True
     return same.to(x.device)
 
 
 def sefa(weights: Sequence[Tensor], n: int, codes: Tensor | None = None) -> Directions:
     """Eigenvectors of AᵀA with the largest eigenvalues, A: the weights [out, Z] below each other, each row of length 1.
 
-    codes: [N, Z], for the spread; normal ones when None. Shen & Zhou 2021, arXiv:2007.06600, Eq. 4–6; rows have length
-    1 in the authors' code. Raises ValueError without weights, or for more than Z directions.
+    Of a code of which only some numbers are read, directions are of these. codes: [N, Z], for the spread; normal ones
+    when None. Shen & Zhou 2021, arXiv:2007.06600, Eq. 4–6; rows have length 1 in the authors' code.
+    Raises ValueError without weights, or for more directions than numbers that are read.
     """
     if not weights:
         raise ValueError(
             "no linear layer reads the code, and SeFa needs one; use GANSpace in w, or arithmetic, by labels"
         )
     A = F.normalize(torch.cat([*weights]).double(), dim=1)
+    read = (A != 0).any(0)
+    A = A[:, read]
     _enough(n, A.shape[1])
     values, vectors = torch.linalg.eigh(A.T @ A)  # ascending
-    return _directions(vectors.flip(1).T[:n], values.flip(0)[:n], codes)
+    return _directions(vectors.flip(1).T[:n], values.flip(0)[:n], codes, read)
 
 
-def ganspace(features: Tensor, codes: Tensor, n: int) -> Directions:
+def ganspace(features: Tensor, codes: Tensor, n: int, read: Tensor | None = None) -> Directions:
     """Principal axes of the features [N, F], as the directions in which codes [N, Z] move with them, by least squares.
 
     values: the share of the features' variance along each axis. Of codes that are features themselves (styles w), the
-    axes are the directions. Härkönen et al. 2020, arXiv:2004.02546, Section 2.2–2.3.
-    Raises ValueError for more than Z directions, or fewer codes than numbers in a code.
+    axes are the directions. read: the numbers of codes that features depend on, bool [Z], by default all: others move
+    with them by chance alone, and stay. Härkönen et al. 2020, arXiv:2004.02546, Section 2.2–2.3.
+    Raises ValueError for more directions than numbers that are read, or no more codes than these.
     """
-    _enough(n, min(codes.shape[1], features.shape[1]))
-    if len(codes) <= codes.shape[1]:
-        raise ValueError(f"GANSpace needs more codes than the {codes.shape[1]} numbers of a code, got {len(codes)}")
+    read = torch.ones(codes.shape[1], dtype=torch.bool) if read is None else read.cpu()
+    own = codes.cpu()[:, read].double()
+    _enough(n, min(own.shape[1], features.shape[1]))
+    if len(own) <= own.shape[1]:
+        raise ValueError(
+            f"GANSpace needs more codes than the {own.shape[1]:,} numbers of one that are read, got {len(own):,}; use "
+            "SeFa, which needs none"
+        )
     x = features.double() - features.double().mean(0)
-    z = codes.double() - codes.double().mean(0)
+    z = own - own.mean(0)
     values, axes = torch.linalg.eigh(x.T @ x / len(x))
     axes, kept = axes.flip(1)[:, :n], values.flip(0)[:n].clamp_min(0)
     # Coordinates along principal axes are uncorrelated, so that least squares is one covariance for each.
     vectors = F.normalize((x @ axes).T @ z, dim=1)
-    return _directions(vectors, kept / values.sum().clamp_min(1e-300), codes)
+    return _directions(vectors, kept / values.sum().clamp_min(1e-300), codes, read)
 
 
 def traverse(generate: Generate, code: Tensor, found: Directions, strengths: Tensor, y: Tensor | None = None) -> Tensor:
@@ -164,12 +179,18 @@ def at_random(like: Directions, n: int, codes: Tensor, generator: torch.Generato
     return _directions(vectors, torch.zeros(n), codes)
 
 
-def _directions(vectors: Tensor, values: Tensor, codes: Tensor | None) -> Directions:
-    """The sign of a direction is free: its largest number is made positive, so that it is the same everywhere."""
+def _directions(vectors: Tensor, values: Tensor, codes: Tensor | None, read: Tensor | None = None) -> Directions:
+    """The sign of a direction is free: its largest number is made positive, so that it is the same everywhere.
+
+    vectors: [n, R], of the R numbers that `read`, bool [Z], has of a code's; the others are 0.
+    """
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     vectors = vectors * largest.sign()
-    spread = torch.ones(len(vectors)) if codes is None else (codes.double().cpu() @ vectors.T).std(0)
-    return Directions(vectors.float(), values.float(), spread.float())
+    read = torch.ones(vectors.shape[1], dtype=torch.bool) if read is None else read
+    spread = torch.ones(len(vectors)) if codes is None else (codes.cpu()[:, read].double() @ vectors.T).std(0)
+    whole = torch.zeros(len(vectors), len(read))
+    whole[:, read] = vectors.float()
+    return Directions(whole, values.float(), spread.float())
 
 
 def _enough(n: int, most: int) -> None:

@@ -157,8 +157,8 @@ def directions(
         of = f"the {len(readers)} layers that read" if len(readers) > 1 else "the one layer that reads"
         source = f"SeFa, eigenvectors of the weights of {of} {where.name}"
     else:
-        features = codes if w else axes.first_outputs(where.generate, where.codes, y)
-        found = axes.ganspace(features, codes, n)
+        features, read = (codes, None) if w else axes.first_outputs(where.generate, where.codes, y)
+        found = axes.ganspace(features, codes, n, read)
         source = (
             f"GANSpace, principal axes of {'w' if w else 'what the first layer makes of z'}, {len(codes):,} samples"
         )

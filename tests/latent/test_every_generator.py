@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,12 +53,17 @@ def test_every_tool_works_on_every_generator(
             found = searches.directions(opened, method, 2, steps=3, space=space)  # type: ignore[arg-type]
             assert all(value > 0 for value in found.numbers["values"]), (space, method)
             assert max(found.numbers["change_over_random"]) > 0, (space, method)
+            vectors = torch.from_numpy(found.arrays["vectors"])
+            torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+            # Of LAPGAN's code the first layer reads the coarsest level's latent; in others, all of it or a part.
+            assert name != "lapgan" or not vectors[:, 8:].any()
             shown.append(found)
     shown += [mixing(opened, 2)] if styled else []
     shown += [classes(opened, 2)] if told else []
     for one in shown:
         assert all(torch.from_numpy(x).isfinite().all() for x in one.arrays.values())
-        assert min(one.picture.size) > 20
+        inked = np.asarray(one.picture.convert("L"), np.float32)
+        assert inked.std() > 1, "a blank picture"
 
 
 def test_the_generators_of_all_levels_are_one_network_with_gradients(tmp_path: Path) -> None:

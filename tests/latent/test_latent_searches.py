@@ -208,7 +208,7 @@ def test_ganspace_of_styles_is_their_principal_axes():
 def test_more_directions_than_there_are_and_too_few_codes_are_refused():
     with pytest.raises(ValueError, match="1 to 4 directions"):
         sefa([normal(9, 4)], 5)
-    with pytest.raises(ValueError, match="more codes than the 4 numbers"):
+    with pytest.raises(ValueError, match="more codes than the 4 numbers of one that are read, got 4; use SeFa"):
         ganspace(normal(4, 9), normal(4, 4), 1)
     with pytest.raises(ValueError, match="no linear layer reads the code"):
         sefa([], 1)
@@ -221,7 +221,9 @@ def test_the_layer_that_reads_the_code_is_found_and_its_part_for_the_class_left_
     z, y = normal(8, 6), torch.arange(8) % 3
     (reader,) = readers(lambda: G(z, y), z)
     torch.testing.assert_close(reader.weight, G.first.weight[:, :6].detach())
-    torch.testing.assert_close(first_outputs(G, z, y, batch=5), reader.output)
+    outputs, read = first_outputs(G, z, y, batch=5)
+    torch.testing.assert_close(outputs, reader.output)
+    assert read.tolist() == [True] * 6
 
 
 def test_layers_that_read_parts_of_the_code_are_put_in_their_places():
@@ -247,6 +249,43 @@ def test_a_code_is_known_after_pixel_normalisation_and_on_a_map_of_one_place():
     torch.testing.assert_close(normed.weight, linear.weight.detach())
     (mapped,) = readers(lambda: up(z[:, :, None, None]), z)
     torch.testing.assert_close(mapped.weight @ z[0], (up(z[:1, :, None, None]) - up.bias[:, None, None]).flatten())
+
+
+def test_a_code_is_known_normalised_beside_the_class_and_as_uniform_numbers():
+    beside, uniform = nn.Linear(9, 2), nn.Linear(6, 2)
+    z, c = normal(8, 6), normal(8, 3, seed=1)
+    both = torch.cat([z, c], 1)
+    (normed,) = readers(lambda: beside(both * both.square().mean(1, keepdim=True).rsqrt()), z)
+    torch.testing.assert_close(normed.weight, beside.weight[:, :6].detach())
+    both = torch.cat([c, z], 1)
+    (normed,) = readers(lambda: beside(F.normalize(both)), z)
+    torch.testing.assert_close(normed.weight, beside.weight[:, 3:].detach())
+    (read,) = readers(lambda: uniform(2 * torch.special.ndtr(z) - 1), z)
+    torch.testing.assert_close(read.weight, uniform.weight.detach())
+    assert readers(lambda: uniform(z.square()), z) == []
+    assert readers(lambda: uniform(z * normal(6, seed=2)), z) == []  # each number by a factor of its own
+
+
+def test_directions_leave_alone_the_numbers_of_a_code_that_the_layer_does_not_read():
+    layer, z = nn.Linear(4, 8), normal(60, 100)  # fewer codes than numbers, but more than those that are read
+
+    def generate(z: Tensor, y: Tensor | None = None) -> Tensor:
+        return layer(z[:, 10:14])[:, None, None]
+
+    (reader,) = readers(lambda: generate(z), z)
+    outputs, read = first_outputs(generate, z)
+    assert read.nonzero().flatten().tolist() == [10, 11, 12, 13]
+    own = ganspace(outputs, z[:, 10:14], 3)
+    for found, alone in ((ganspace(outputs, z, 3, read), own), (sefa([reader.weight], 3, z), None)):
+        assert not found.vectors[:, :10].any()
+        assert not found.vectors[:, 14:].any()
+        torch.testing.assert_close(found.vectors.norm(dim=1), torch.ones(3))
+        torch.testing.assert_close(found.spread, (z @ found.vectors.T).std(0))
+        if alone is not None:
+            torch.testing.assert_close(found.vectors[:, 10:14], alone.vectors)
+            torch.testing.assert_close(found.values, alone.values)
+    with pytest.raises(ValueError, match="1 to 4 directions"):
+        sefa([reader.weight], 5)
 
 
 def test_layers_that_read_a_row_of_the_styles_are_found():
