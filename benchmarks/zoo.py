@@ -9,11 +9,13 @@
     python benchmarks/zoo.py glyphs --record    # trains nothing: finished runs on record, table and picture in the docs
 
 A record is what `pushforward compare` needs to count a run as done: its measurements, its times and a few samples, but
-no networks. It goes on only on a processor of the same name, as its runs were given minutes.
+no networks. It goes on only on a processor of the same name, as its runs were given minutes. Rows that have come since
+join it by `--add`; those that are no longer asked for leave with the next record.
 """
 
 import argparse
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,7 +26,7 @@ import numpy as np
 from marks import put
 
 from pushforward.compare.picture import ACROSS, DOWN
-from pushforward.compare.plan import Comparison, keep_plan, read_plan
+from pushforward.compare.plan import Comparison, Entry, keep_plan, read_plan
 from pushforward.compare.record import write_record
 from pushforward.compare.results import run_folder
 from pushforward.compare.runs import finished
@@ -115,10 +117,18 @@ EACH = "--seeds 3 --jobs 2 --evaluations 4"
 
 
 def carry_out(name: str, folder: Path) -> int:
-    """`pushforward compare` of these rows; goes on with what the folder holds."""
-    rows, terms = COMPARISONS[name]
-    words = ["compare", *rows, *terms.split(), *EACH.split(), "--out", str(folder.resolve())]
+    """`pushforward compare` of these rows; goes on with what the folder holds, and adds the rows that it lacks."""
+    (rows, terms), plan = COMPARISONS[name], read_plan(folder)
+    there = [] if plan is None else [asked_as(entry) for entry in plan.entries]
+    fresh = [row for row in rows if shlex.split(row) not in there]
+    words = [*fresh, *(terms.split() + EACH.split() if plan is None else ["--add"] if fresh else [])]
+    words = ["compare", *words, "--out", str(folder.resolve())]
     return subprocess.run([sys.executable, "-m", "pushforward", *words], check=False, cwd=ROOT).returncode
+
+
+def asked_as(entry: Entry) -> list[str]:
+    """The words of a row."""
+    return [entry.recipe, *entry.words]
 
 
 def fetch(name: str, folder: Path) -> None:
@@ -169,6 +179,9 @@ def record(name: str, folder: Path) -> None:
     plan, kept = read_plan(folder), RECORDS / name
     if plan is None:
         raise SystemExit(f"{folder} holds no comparison; begin it with: python benchmarks/zoo.py {name}")
+    rows = [shlex.split(row) for row in COMPARISONS[name][0]]
+    wanted = sorted((e for e in plan.entries if asked_as(e) in rows), key=lambda entry: rows.index(asked_as(entry)))
+    plan = replace(plan, entries=tuple(wanted))
     if lost := lacking(folder, kept, plan):
         raise SystemExit(f"{kept} has {lost}, which {folder} has not; begin from the record, with --go-on")
     results = write_record(plan, folder)
@@ -186,9 +199,9 @@ def record(name: str, folder: Path) -> None:
 
 
 def lacking(folder: Path, kept: Path, plan: Comparison) -> str | None:
-    """What a record has that a comparison would lose; None where it has nothing more."""
+    """What a record has of a plan's rows that a comparison would lose; None where it has nothing more."""
     before = read_plan(kept)
-    for entry in () if before is None else before.entries:
+    for entry in () if before is None else (entry for entry in before.entries if entry in plan.entries):
         speed = Path("probes", f"{entry.slug}.json")
         if (kept / speed).exists() and read_probe(kept / speed) != read_probe(folder / speed):
             return f"another speed of {entry.label}"

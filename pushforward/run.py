@@ -233,8 +233,24 @@ class Run:
         with torch_seeded("build", self.plan.options.seed):
             game = module.build(module.Config(**self.plan.config), self.spec)
         engine = Engine(game, _Nothing(), batch=1, device=resolve_device(device))
-        engine.load_state_dict(read(path))
+        self.restore(engine, path)
         return game
+
+    def restore(self, engine: Engine, checkpoint: Path) -> None:
+        """Has an engine of this run take up where the checkpoint was cut.
+
+        Raises RunError where the networks saved there are others than this version builds.
+        """
+        try:
+            engine.load_state_dict(read(checkpoint))
+        except (KeyError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
+                raise
+            told = str(error).strip().splitlines()[-1].strip(" \t.")
+            raise RunError(
+                f"{checkpoint} holds other networks than this version of pushforward builds for {self.plan.recipe} "
+                f"({told}); use the version that made the run, which {self.folder}/config.json names, or train anew"
+            ) from error
 
     def sample(
         self,

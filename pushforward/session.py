@@ -26,7 +26,7 @@ import torch
 import pushforward
 from pushforward import recipes
 from pushforward.core import runlog
-from pushforward.core.checkpoint import read, write_text
+from pushforward.core.checkpoint import write_text
 from pushforward.core.distributed import World, barrier, joined
 from pushforward.core.engine import Engine
 from pushforward.core.holding import holding
@@ -123,7 +123,7 @@ def resume(
             barrier(world)
             checkpoint = run.checkpoints.last()
             if checkpoint is not None:
-                engine.load_state_dict(read(checkpoint))
+                run.restore(engine, checkpoint)
             if examples is not None and examples < engine.clock.seen:
                 raise RunError(
                     f"{run.folder} has seen {engine.clock.seen:,} examples, got --examples {examples}; ask for more"

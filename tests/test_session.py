@@ -56,6 +56,17 @@ def test_a_run_leaves_its_config_log_pictures_exhibits_checkpoints_and_report(ru
         assert exhibits["interpolations"].shape == (6, 9, 8, 8, 1)
 
 
+def test_a_checkpoint_of_other_networks_is_refused_with_what_to_do(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["config"]["width"] = 16  # as a version with other networks would build
+    path.write_text(json.dumps(config))
+    for use in (lambda: Run(tmp_path / "run").sample(2), lambda: session.resume(tmp_path / "run")):
+        with pytest.raises(RunError, match=r"other networks than this version .*size mismatch .*; use the version"):
+            use()
+
+
 def test_the_recorded_command_repeats_a_run_started_from_python(run: Run) -> None:
     words = run.config["command"].split()
     assert words[:5] == ["pushforward", "train", "dcgan", "--data", "digits"]

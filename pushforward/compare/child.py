@@ -38,13 +38,17 @@ def run(folder: Path, words: Sequence[str]) -> int:
 
 
 def look(folder: Path, index: int, *, endless: bool = False) -> int:
-    """Probes one entry of the comparison in the folder; endless: over and over, as a load for others."""
+    """Probes one entry of the comparison in the folder; endless: over and over, as a load for others.
+
+    One that joins others that have been trained is planned for the machine as these had it.
+    """
     import dataclasses
 
     import torch
 
     from pushforward.compare.plan import read_plan
-    from pushforward.compare.speed import probe, write_probe
+    from pushforward.compare.results import trained_before
+    from pushforward.compare.speed import pace_of, probe, write_probe
     from pushforward.data.catalogue import open_data
     from pushforward.run import resolve_device
 
@@ -56,9 +60,13 @@ def look(folder: Path, index: int, *, endless: bool = False) -> int:
     torch.set_float32_matmul_precision("high")
     data = open_data(comparison.data, **dataclasses.asdict(comparison.data_options), progress=False)
     device = resolve_device(comparison.device)
-    found = probe(entry, data, device, seconds=comparison.seconds, examples=comparison.examples)
+    budget, pace = {"seconds": comparison.seconds, "examples": comparison.examples}, 1.0
     while endless:
-        probe(entry, data, device, seconds=comparison.seconds, examples=comparison.examples)
+        probe(entry, data, device, **budget)
+    before = trained_before(comparison, folder, entry)
+    if comparison.seconds is not None and before is not None:
+        pace = pace_of(*before, data, device, comparison.seconds)
+    found = probe(entry, data, device, **budget, pace=pace)
     write_probe(found, folder / "probes" / f"{entry.slug}.json")
     return 0
 

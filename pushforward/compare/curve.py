@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pushforward import recipes
 from pushforward.core import runlog
-from pushforward.core.checkpoint import Checkpoints, read, write_text
+from pushforward.core.checkpoint import Checkpoints, write_text
 from pushforward.core.engine import Engine
 from pushforward.core.seeding import torch_seeded
 from pushforward.course import evaluator_for
@@ -27,7 +27,7 @@ def measure_along(folder: Path) -> None:
     engine = Engine(game, data, batch=1, device=device)
     found = []
     for path in due(run.checkpoints.all(), plan.config["examples"], plan.options.checkpoints):
-        engine.load_state_dict(read(path))
+        run.restore(engine, path)
         numbers = measure(game, evaluator, device, quick=True)
         metrics = {name: dataclasses.asdict(m) for name, m in numbers.items()}
         found.append({"seen": int(path.name), "quick": True, "metrics": metrics})

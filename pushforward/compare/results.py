@@ -173,6 +173,17 @@ def run_folder(folder: Path, entry: Entry, seed: int) -> Path:
     return folder / "runs" / f"{entry.slug}-{seed}"
 
 
+def trained_before(comparison: Comparison, folder: Path, entry: Entry) -> tuple[Entry, Probe] | None:
+    """Another entry whose runs have begun, of the same recipe where there is one, with its probe; None without any."""
+    found: list[tuple[Entry, Probe]] = []
+    for other in comparison.entries:
+        timed = read_probe(folder / "probes" / f"{other.slug}.json")
+        begun = any(run_folder(folder, other, seed).exists() for seed in range(comparison.seeds))
+        if other != entry and begun and timed is not None and timed.rate is not None:
+            found.append((other, timed))
+    return next((one for one in found if one[0].recipe == entry.recipe), found[0] if found else None)
+
+
 def failure(folder: Path) -> str | None:
     """Why a run, or a probe, failed; kept beside its folder."""
     path = folder.with_name(f"{folder.name}.failed")

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +69,31 @@ class Probe:
         return total
 
 
-def probe(entry: Entry, data: Data, device: torch.device, *, seconds: float | None, examples: int | None) -> Probe:
-    """Looks at a recipe for the `seconds` that each run may take, or the `examples` it is to see."""
+def probe(
+    entry: Entry, data: Data, device: torch.device, *, seconds: float | None, examples: int | None, pace: float = 1.0
+) -> Probe:
+    """Looks at a recipe for the `seconds` that each run may take, or the `examples` it is to see.
+
+    pace: how many times as fast the machine is as the one that the seconds are of: see `pace_of`.
+    """
     if examples is not None:
         return Probe(examples, _phases(entry, data, device, examples, None), 0.0)
     assert seconds is not None
     start, planned = time.perf_counter(), entry.config["examples"]
     # How long growing networks stay small may depend on the examples planned: look again until that settles.
     for left in reversed(range(PASSES)):
-        phases = _phases(entry, data, device, planned, SHARE * seconds)
+        found = _phases(entry, data, device, planned, SHARE * seconds)
+        phases = tuple(replace(phase, seconds=(phase.seconds or 0.0) * pace) for phase in found)
         fits = _rounded(AIM * seconds / _seconds(phases), entry.config["batch"])
         if left == 0 or len(phases) == 1 or abs(fits - planned) < 0.05 * planned:
             return Probe(fits, phases, round(time.perf_counter() - start, 3))
         planned = fits
     raise AssertionError("the last look returns")
+
+
+def pace_of(entry: Entry, before: Probe, data: Data, device: torch.device, seconds: float) -> float:
+    """How many times as fast as it was an entry trains that was probed before. seconds: that each run may take."""
+    return _seconds(before.phases) / _seconds(_phases(entry, data, device, before.examples, SHARE * seconds))
 
 
 def write_probe(found: Probe, path: Path) -> None:

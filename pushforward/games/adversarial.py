@@ -1,7 +1,8 @@
 """The adversarial game: any objective, penalty, augmentation and conditioning, with any pair of networks.
 
 A recipe's Config inherits `Rules` and gives its paper's choices as defaults, so that each can be swapped by an option.
-Recipes that are named after their objective (`wgan`, `wgan-gp`, `lsgan`, `fgan`) keep it, in the networks of others.
+Recipes that are named after their objective (`wgan`, `wgan-gp`, `lsgan`, `fgan`, `mmd-gan`, `gmmn`) keep it, in the
+networks of others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,7 @@ class Rules:
     critic_steps: int = 1
     """Critic's moves before each of the generator's."""
     loss: Loss = "non-saturating"
-    """What the players minimise."""
+    """What the players minimise; relativistic averages are means of the micro-batch, or of the process's own part."""
     penalty: Penalty | None = None
     """Penalty on the critic's gradient with respect to its input."""
     penalty_weight: float | None = 10.0
@@ -142,7 +143,8 @@ class Duel:
 
     Fakes are given the labels of the real examples beside them; the generator's move, those of the critic's last one.
     Every random number travels in a move's batch, so that micro-batches and processes see what one batch would (but
-    for networks with dropout, as LAPGAN's critics).
+    for networks with dropout, as LAPGAN's critics and maxout's, and relativistic averages, whose means are of the part
+    at hand).
     """
 
     def __init__(

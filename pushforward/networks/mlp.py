@@ -57,7 +57,8 @@ class Critic(nn.Module):
     """x: [B, *shape] (and y: [B]) -> logits [B]; `depth` hidden layers of `width` units, leaky ReLU between.
 
     outputs: where more than 1, features [B, outputs] in place of logits. conditioning: how the class enters, where
-    there are `classes`: beside x, or as a projection of the last hidden layer (`layers/conditioning.Head`).
+    there are `classes`: beside x, or as a projection of what the last layer sees (`layers/conditioning.Head`).
+    Raises ValueError for a projection of several outputs.
     """
 
     def __init__(
@@ -75,8 +76,11 @@ class Critic(nn.Module):
         self.layers = _stack([math.prod(shape) + self.classes, *[width] * depth, outputs], slope)
         self.embed = None
         if classes and conditioning == "projection":
-            self.embed = nn.Linear(classes, width, bias=False)
-            nn.init.normal_(self.embed.weight, std=1 / math.sqrt(width))
+            if outputs != 1:
+                raise ValueError(f"projection tells the class to a logit, got {outputs} outputs; give concatenation")
+            features = width if depth else math.prod(shape)
+            self.embed = nn.Linear(classes, features, bias=False)
+            nn.init.normal_(self.embed.weight, std=1 / math.sqrt(features))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         x = with_class(x.flatten(1), y, self.classes)

@@ -1,8 +1,9 @@
 """Conditional GAN: both players are given the class. Mirza & Osindero 2014, arXiv:1411.1784.
 
 Differs from the paper: on images, DCGAN's networks, the class as a bias of the critic's first layer, for perceptrons
-with maxout (`--maxout` for the paper's); Adam for momentum; normal latents for uniform ones; samples come from an
-average of the generator's weights (`--ema None` for the paper's).
+with maxout (`--maxout` for the paper's, but for tanh in place of the sigmoid, and dropout in the critic alone); Adam
+for momentum; normal latents for uniform ones; samples come from an average of the generator's weights (`--ema None` for
+the paper's).
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Config(Rules):
     maxout: bool = False
     """Whether the networks are the paper's: ReLU in the generator, maxout with dropout in the critic."""
     critic_norm: Norm | None = "batch"
-    """What normalises DCGAN's critic of images: batch, spectral in its place, or None; maxout has dropout instead."""
+    """What normalises DCGAN's critic of images: batch, spectral in its place, or None; perceptrons have none."""
     lr: float = 2e-4
     """Learning rate of both players."""
     beta1: float = 0.5
@@ -48,6 +49,11 @@ PRESETS = {
 
 def build(cfg: Config, spec: DataSpec) -> Game:
     classes, told = classes_of(cfg, spec, "cgan"), cfg.conditioning or "concatenation"
+    if cfg.critic_norm == "spectral" and (cfg.maxout or spec.kind != "images"):
+        which = "maxout's perceptrons" if cfg.maxout else f"perceptrons for {spec.kind}"
+        raise ValueError(
+            f"{which} have no normalisation to choose, got --critic-norm spectral; leave it out, or use sngan"
+        )
     if cfg.maxout:
         G: nn.Module = maxout.Generator(cfg.latent, spec.shape, cfg.width, classes)
         D: nn.Module = maxout.Critic(spec.shape, cfg.width, classes, told)

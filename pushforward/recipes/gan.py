@@ -1,7 +1,8 @@
 """GAN: two multilayer perceptrons in a minimax game, saturating or not. Goodfellow et al. 2014, arXiv:1406.2661.
 
-Differs from the paper: leaky ReLU for maxout with dropout in the critic (`--maxout` for the paper's); Adam for
-momentum; tanh for sigmoid; normal latents for uniform ones.
+Differs from the paper: leaky ReLU for maxout with dropout in the critic (`--maxout` for the paper's); Adam at one rate
+for momentum and rates that fall; tanh for sigmoid; normal latents for uniform ones; the last layer starts without the
+data's marginals.
 """
 
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ PRESETS = {
 
 def build(cfg: Config, spec: DataSpec) -> Game:
     classes, told = classes_of(cfg, spec, "gan"), cfg.conditioning or "concatenation"
+    if cfg.maxout and cfg.depth not in (2, Config.depth):
+        raise ValueError(f"maxout's networks have two hidden layers, got --depth {cfg.depth}; leave out one of the two")
     if cfg.maxout:
         G: nn.Module = maxout.Generator(cfg.latent, spec.shape, cfg.width, classes)
         D: nn.Module = maxout.Critic(spec.shape, cfg.width, classes, told)

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from pushforward import recipes
-from pushforward.compare.plan import Entry, parse_budget
-from pushforward.compare.speed import AIM, cycle_of, probe, read_probe, write_probe
+from pushforward.compare import speed
+from pushforward.compare.plan import Comparison, Entry, Machine, parse_budget
+from pushforward.compare.results import run_folder, trained_before
+from pushforward.compare.speed import AIM, Phase, Probe, cycle_of, pace_of, probe, read_probe, write_probe
 from pushforward.data.catalogue import open_data
 
 GROWING = '''"""A player whose work grows when a quarter of its examples were seen, with a lazy term besides. Nobody."""
@@ -69,6 +71,36 @@ def test_work_that_stays_the_same_is_one_phase_and_untimed_where_examples_are_gi
     assert (found.examples, found.rate) == (700, None)
     assert [phase.until for phase in found.phases] == [1.0]
     assert found.flops(700) == pytest.approx(700 * 1.5 * 2 * 2 * 64 * 400)
+
+
+def test_a_machine_that_has_become_faster_gives_a_row_that_is_added_no_more_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, cpu = open_data("digits", progress=False), torch.device("cpu")
+    monkeypatch.setattr(speed, "_timed", lambda *_: 1e-4)
+    now = probe(entry(tmp_path), data, cpu, seconds=1.5, examples=None)
+    slower = dataclasses.replace(now, phases=tuple(dataclasses.replace(phase, seconds=4e-4) for phase in now.phases))
+    assert pace_of(entry(tmp_path), slower, data, cpu, 1.5) == pytest.approx(4.0)
+    then = probe(entry(tmp_path), data, cpu, seconds=1.5, examples=None, pace=4.0)
+    assert [phase.seconds for phase in then.phases] == pytest.approx([4e-4, 4e-4])
+    assert then.examples == pytest.approx(now.examples / 4, rel=0.01)
+
+
+def test_what_was_trained_before_is_of_the_same_recipe_where_it_can_be(tmp_path: Path) -> None:
+    entries = tuple(
+        Entry(recipe, words, {}) for recipe, words in (("a", ()), ("b", ()), ("b", ("--x", "1")), ("c", ()))
+    )
+    plan = Comparison(entries, "digits", "f", Machine("one", 2, 1), 60.0, None)
+    a, b, x, c = entries
+    timed = Probe(800, (Phase(1.0, 100.0, 0.01),), 4.0)
+    for one in (a, b):
+        write_probe(timed, tmp_path / "probes" / f"{one.slug}.json")
+    assert trained_before(plan, tmp_path, x) is None  # speeds are tested before any run begins
+    for one in (a, b):
+        run_folder(tmp_path, one, 1).mkdir(parents=True)
+    assert trained_before(plan, tmp_path, x) == (b, timed)
+    assert trained_before(plan, tmp_path, c) == (a, timed)
+    assert trained_before(plan, tmp_path, a) == (b, timed)
 
 
 def test_a_cycle_is_the_least_number_of_rounds_that_all_lazy_terms_divide() -> None:

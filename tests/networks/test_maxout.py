@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from pushforward import recipes
 from pushforward.core.seeding import torch_seeded
+from pushforward.data.spec import DataSpec
 from pushforward.layers.maxout import Maxout
 from pushforward.networks.maxout import Critic, Generator
 from pushforward.networks.mlp import Critic as Perceptron
@@ -70,3 +72,28 @@ def test_a_projection_adds_the_classs_product_with_the_last_hidden_layer(kind):
     torch.testing.assert_close(D(x, y), last(h).squeeze(1) + (embed.weight.T[y] * h).sum(1))
     with pytest.raises(ValueError, match="needs the labels"):
         D(x)
+
+
+def test_a_perceptron_without_hidden_layers_projects_what_it_is_given_and_several_outputs_are_refused():
+    with torch_seeded("maxout"):
+        D = Perceptron(SHAPE, 5, 0, 3, conditioning="projection")
+    x, y = draw(6, *SHAPE), torch.arange(6) % 3
+    flat = x.flatten(1)
+    torch.testing.assert_close(D(x, y), D.layers(flat).squeeze(1) + (D.embed.weight.T[y] * flat).sum(1))
+    with pytest.raises(ValueError, match="got 2 outputs; give concatenation"):
+        Perceptron(SHAPE, 5, 1, 3, outputs=2, conditioning="projection")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kind", "changes", "match"),
+    [
+        ("cgan", "images", {"maxout": True, "critic_norm": "spectral"}, "maxout's perceptrons have no normalisation"),
+        ("cgan", "points", {"critic_norm": "spectral"}, "perceptrons for points have no normalisation"),
+        ("gan", "images", {"maxout": True, "depth": 5}, "two hidden layers, got --depth 5"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(recipe, kind, changes, match):
+    module = recipes.load(recipe)
+    shape = SHAPE if kind == "images" else (2,)
+    with pytest.raises(ValueError, match=match):
+        module.build(module.Config(**changes), DataSpec("some", kind, shape, 3))

@@ -9,7 +9,7 @@ from small import BATCH, build, data, small
 
 from pushforward import recipes
 from pushforward.core.engine import Engine
-from pushforward.games.adversarial import Augment, Loss, Penalty, Rules
+from pushforward.games.adversarial import SLOPES, Augment, Loss, Penalty, Rules
 from pushforward.layers.conditioning import Conditioning
 
 KEEP_THEIRS = {"wgan", "wgan-gp", "lsgan", "fgan", "mmd-gan", "gmmn"}  # which are named after their objective
@@ -39,7 +39,15 @@ def test_every_choice_trains_both_players_of_every_recipe(name, more):
         engine = Engine(game, data("digits"), batch=BATCH, seed=1)
         engine.round()
         engine.check()
+        logged = engine.scalars.flush()
+        for critic in (player for player in nets if player.startswith("critic")):
+            # Each player's own terms: what was asked for, and nothing that was not.
+            terms = {name.removeprefix(f"{critic}/") for name in logged if name.startswith(f"{critic}/")}
+            asked = set(penalty.split("+")) if penalty in SLOPES else {"penalty"}
+            assert terms & {"penalty", "r1", "r2"} == asked, rules
+            assert ("augment_p" in terms) == (augment == "ada"), rules
         for player, net in nets.items():
             assert all(p.isfinite().all() for p in net.parameters()), (player, rules)
             assert any(not p.equal(was) for p, was in zip(net.parameters(), before[player], strict=True)), rules
+        assert any(name.startswith("augment") for name in game.state) == (augment is not None), rules
         assert game.classes == (10 if conditioning else None)

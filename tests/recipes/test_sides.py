@@ -2,15 +2,16 @@
 
 import pytest
 import torch
+from pair import image_recipes
 from small import small
 
 from pushforward import recipes
 from pushforward.data.spec import DataSpec
+from pushforward.games.adversarial import Rules
 
-ZOO = (
-    "gan", "cgan", "dcgan", "lapgan", "sngan", "projection", "sagan", "biggan", "logan", "progan", "stylegan",
-    "stylegan2", "r3gan",
-)  # fmt: skip
+ZOO = [
+    name for name in image_recipes() if issubclass(recipes.load(name).Config, Rules)
+]  # those with networks of a paper
 REFUSED = {
     4: {"cgan", "dcgan", "sngan", "projection", "sagan", "biggan", "logan"},  # which double their first map
     1024: {"biggan", "logan"},  # whose papers' networks end at 512
