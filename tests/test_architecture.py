@@ -31,7 +31,6 @@ MAY_IMPORT = {
     "report": {"pictures"},
     "latent": {"core", "data", "encoders", "exhibits", "metrics", "pictures", "run", "sampling", "spaces"},
     "lab": {"core", "data", "estimation", "layers", "metrics", "networks", "objectives", "report", "shelf"},
-    "doctor": {"pictures"},
     "judge": {"metrics", "report"},
     "compare": {"__version__", "cli", "core", "course", "data", "metrics", "pictures", "recipes", "report", "run"},
     "commands": {*EVERYTHING, "__version__"},
