@@ -10,7 +10,8 @@
 
 A record is what `pushforward compare` needs to count a run as done: its measurements, its times and a few samples, but
 no networks. It goes on only on a processor of the same name, as its runs were given minutes. Rows that have come since
-join it by `--add`; those that are no longer asked for leave with the next record.
+join it by `--add`; those that are no longer asked for leave with the next record, and are trained to their end before
+where they are not.
 """
 
 import argparse
@@ -181,6 +182,10 @@ def record(name: str, folder: Path) -> None:
         raise SystemExit(f"{folder} holds no comparison; begin it with: python benchmarks/zoo.py {name}")
     rows = [shlex.split(row) for row in COMPARISONS[name][0]]
     wanted = sorted((e for e in plan.entries if asked_as(e) in rows), key=lambda entry: rows.index(asked_as(entry)))
+    if not wanted:
+        raise SystemExit(f"no row in {folder} is one of {name}'s; its rows are in {Path(__file__).name}")
+    for entry in (e for e in plan.entries if e not in wanted):
+        print(f"left out, as it is no row of {name}: {entry.label}")
     plan = replace(plan, entries=tuple(wanted))
     if lost := lacking(folder, kept, plan):
         raise SystemExit(f"{kept} has {lost}, which {folder} has not; begin from the record, with --go-on")
@@ -200,8 +205,8 @@ def record(name: str, folder: Path) -> None:
 
 def lacking(folder: Path, kept: Path, plan: Comparison) -> str | None:
     """What a record has of a plan's rows that a comparison would lose; None where it has nothing more."""
-    before = read_plan(kept)
-    for entry in () if before is None else (entry for entry in before.entries if entry in plan.entries):
+    before, slugs = read_plan(kept), {entry.slug for entry in plan.entries}
+    for entry in () if before is None else (entry for entry in before.entries if entry.slug in slugs):
         speed = Path("probes", f"{entry.slug}.json")
         if (kept / speed).exists() and read_probe(kept / speed) != read_probe(folder / speed):
             return f"another speed of {entry.label}"

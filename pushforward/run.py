@@ -243,7 +243,7 @@ class Run:
         """
         try:
             engine.load_state_dict(read(checkpoint))
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, ValueError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
                 raise
             told = str(error).strip().splitlines()[-1].strip(" \t.")

@@ -236,7 +236,7 @@ def _how(results: Results) -> Section:
         "evaluations, which are made from the checkpoints afterwards, are not in them. Runs went "
         f"{'one at a time' if c.jobs == 1 else f'{c.jobs} at a time'}, one seed of every recipe before the next, so "
         "that a slow hour of the machine meets all"
-        f"{'; rows that were added went after the others.' if chr(10) in c.command else '.'}"
+        f"{(_ADDED + (_PACED if c.seconds else '')) if chr(10) in c.command else ''}."
     )
     flops = (
         "FLOPs are counted, not timed: convolutions and matrix products of whole rounds, forward and backward, a "
@@ -246,6 +246,12 @@ def _how(results: Results) -> Section:
     rows = "".join(_run(row, run, c.seconds) for row in results.rows for run in row.runs)
     body = f"<p>{budget}{counting}</p><p>{flops}</p>{_ruled(head, rows)}"
     return Section("runs", "How it was done, run by run", body)
+
+
+_ADDED = "; rows that were added went after the others"
+_PACED = (
+    ", with as many examples as would have fitted when these were planned, by the speed of one of them, tested again"
+)
 
 
 def _ruled(head: str, rows: str) -> str:
@@ -265,7 +271,7 @@ def _run(row: Row, run: Outcome, seconds: float | None) -> str:
     name = f"<code>{escape(row.name)}</code>, seed {run.seed}"
     linked = f"<a href='{escape(run.folder)}/report.html'>{name}</a>" if run.metrics is not None else name
     each = run.flops / run.seen if run.seen else math.nan
-    cells: list[Any] = [f"{run.seconds:,.0f}", f"{run.seconds / seconds:.0%}" if seconds else ""]
+    cells: list[Any] = [f"{run.seconds:,.0f}", numbers.part(run.seconds / seconds) if seconds else ""]
     cells += [f"{run.seen:,}", numbers.part(share), numbers.si(each)]
     shown = "".join(f"<td class='figure'>{cell}</td>" for cell in cells)
     return f"<tr><td>{linked}</td><td class='{'no' if run.reason else ''}'>{escape(ended)}</td>{shown}</tr>"

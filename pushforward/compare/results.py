@@ -16,7 +16,7 @@ from pushforward.metrics.catalogue import known
 from pushforward.metrics.intervals import mean_interval
 
 EARLY = 0.75
-"""Of the time that a run may take: one that ends in less met a faster machine than its speed test did."""
+"""Of the time that a run may take: one that ends in less met a faster machine than the comparison was planned on."""
 
 Metrics = dict[str, dict[str, Any]]
 """By name: value, low, high, floor and n, as `metrics.jsonl` has them."""
@@ -298,8 +298,8 @@ def early(results: Results) -> str | None:
         return None
     taken = " to ".join(dict.fromkeys(part(share) for share in (shares[0], shares[-1])))
     return (
-        f"{len(shares)} of {len(done)} runs had seen all their examples, as many as every run of their recipe sees, in "
-        f"{taken} of the time: the machine was faster then than when speeds were tested."
+        f"{len(shares)} of {len(done)} runs had seen all the examples planned in {taken} of the time: the machine was "
+        "faster then than when the comparison was planned."
     )
 
 
@@ -330,7 +330,7 @@ def si(value: float) -> str:
 
 def part(share: float | None) -> str:
     """`98%`, rounded down, so that what is not whole never reads as that; empty for None."""
-    return "" if share is None else f"{math.floor(100 * share)}%"
+    return "" if share is None else f"{math.floor(100 * share + 1e-9)}%"
 
 
 def span(seconds: float) -> str:

@@ -21,7 +21,8 @@ from pushforward.core.checkpoint import write_text
 from pushforward.course import interruptible
 
 GUARD = 1.1
-"""Times its seconds that a run may take: the examples that were planned should be seen before."""
+"""Times its seconds that a run may take: the examples that were planned should be seen before. Where they were planned
+for a machine that was faster, by its pace more."""
 STOPPED = 130
 OWN = "pushforward: error: "
 ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)(:|$)")
@@ -162,7 +163,7 @@ def _run(comparison: Comparison, folder: Path, entry: Entry, seed: int) -> Task:
 
 def _words(comparison: Comparison, entry: Entry, seed: int, probe: Probe, place: Path) -> list[str]:
     """What is left to do of a run: all of it, the rest of it in the time that it has left, or its curve alone."""
-    minutes = None if comparison.seconds is None else GUARD * comparison.seconds / 60
+    minutes = None if comparison.seconds is None else GUARD * comparison.seconds / min(probe.pace, 1.0) / 60
     if not (place / "config.json").exists():
         return comparison.words(entry, seed, probe.examples, minutes, place)
     measured = any(not row["quick"] for row in runlog.rows(place / "metrics.jsonl"))

@@ -48,11 +48,15 @@ class Phase:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found: the examples to train on, of a whole run, and its phases; timed: seconds that timing took."""
+    """What was found: the examples to train on, of a whole run, and its phases; timed: seconds that timing took.
+
+    pace: how many times as fast the machine was as the one that the phases' seconds are of: see `pace_of`.
+    """
 
     examples: int
     phases: tuple[Phase, ...]
     timed: float
+    pace: float = 1.0
 
     @property
     def rate(self) -> float | None:
@@ -74,7 +78,7 @@ def probe(
 ) -> Probe:
     """Looks at a recipe for the `seconds` that each run may take, or the `examples` it is to see.
 
-    pace: how many times as fast the machine is as the one that the seconds are of: see `pace_of`.
+    pace: how many times as fast the machine is as the one whose seconds they are: see `pace_of`.
     """
     if examples is not None:
         return Probe(examples, _phases(entry, data, device, examples, None), 0.0)
@@ -86,7 +90,7 @@ def probe(
         phases = tuple(replace(phase, seconds=(phase.seconds or 0.0) * pace) for phase in found)
         fits = _rounded(AIM * seconds / _seconds(phases), entry.config["batch"])
         if left == 0 or len(phases) == 1 or abs(fits - planned) < 0.05 * planned:
-            return Probe(fits, phases, round(time.perf_counter() - start, 3))
+            return Probe(fits, phases, round(time.perf_counter() - start, 3), pace)
         planned = fits
     raise AssertionError("the last look returns")
 
@@ -106,7 +110,7 @@ def read_probe(path: Path) -> Probe | None:
     if not path.exists():
         return None
     raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return Probe(raw["examples"], tuple(Phase(**phase) for phase in raw["phases"]), raw["timed"])
+    return Probe(**{**raw, "phases": tuple(Phase(**phase) for phase in raw["phases"])})
 
 
 def _phases(entry: Entry, data: Data, device: torch.device, examples: int, seconds: float | None) -> tuple[Phase, ...]:

@@ -58,7 +58,7 @@ def first_outputs(
 
     Raises ValueError where there is none.
     """
-    parts, read = [], torch.zeros(codes.shape[1], dtype=torch.bool)
+    parts, read = [], None
     for i in range(0, len(codes), batch):
         part, labels = codes[i : i + batch], None if y is None else y[i : i + batch]
         found = readers(partial(generate, part, labels), part)
@@ -68,7 +68,9 @@ def first_outputs(
                 "by labels"
             )
         parts.append(found[0].output.flatten(1))
-        read |= (found[0].weight != 0).any(0)
+        if read is None:  # of one batch, as rows that are few can be alike by chance
+            read = (found[0].weight != 0).any(0)
+    assert read is not None
     return torch.cat(parts), read
 
 
@@ -107,7 +109,8 @@ def _along(x: Tensor, code: Tensor) -> Tensor:
     """Which columns of x [B, F], neighbours all, are the code [B, Z] times a positive number of each row's: [F, Z]."""
     (features, n), same = (x.shape[1], code.shape[1]), torch.zeros(x.shape[1], code.shape[1], dtype=torch.bool)
     if 1 < n <= features:  # one number is always another one, scaled
-        likeness = F.cosine_similarity(x.unfold(1, n, 1), code[:, None], dim=2)  # [B, places]
+        places = x.unfold(1, n, 1).split(256, dim=1)  # [B, 256, Z] each, so that little is held at once
+        likeness = torch.cat([F.cosine_similarity(some, code[:, None], dim=2) for some in places], dim=1)
         for start in (likeness > 1 - 1e-5).all(0).nonzero().flatten().tolist():
             same[range(start, start + n), range(n)] = True
     return same.to(x.device)
@@ -120,7 +123,7 @@ def sefa(weights: Sequence[Tensor], n: int, codes: Tensor | None = None) -> Dire
     when None. Shen & Zhou 2021, arXiv:2007.06600, Eq. 4–6; rows have length 1 in the authors' code.
     Raises ValueError without weights, or for more directions than numbers that are read.
     """
-    if not weights:
+    if not any(weight.any() for weight in weights):
         raise ValueError(
             "no linear layer reads the code, and SeFa needs one; use GANSpace in w, or arithmetic, by labels"
         )

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -104,8 +104,10 @@ def test_the_table_holds_the_numbers_of_the_runs(compared: Path) -> None:
     table = (compared / "table.md").read_text()
     (line,) = [line for line in table.splitlines() if line.startswith("| `cgan` |")]
     assert f"| {spread.mean:.3g} (" in line
-    accuracy = sum(m["accuracy"]["value"] for m in seeds) / 2
-    assert line.split(" | ")[5].startswith(f"{accuracy:.3g}")
+    cells = dict(zip(table.splitlines()[0].split(" | "), line.split(" | "), strict=True))
+    assert cells["class accuracy"].startswith(f"{sum(m['accuracy']['value'] for m in seeds) / 2:.3g}")
+    pixels = [m["frechet_pixels"]["value"] / m["frechet_pixels"]["floor"] for m in seeds]
+    assert cells["Fréchet (pixels) ÷ floor"].startswith(f"{sum(pixels) / 2:.3g}")
     assert " | 300 | " in line
     assert line.endswith(" | 2 |")
 
@@ -201,8 +203,12 @@ def test_the_zoos_record_loses_no_run_and_keeps_no_failure_that_was_mended(
     page.write_text("before\n<!-- digits -->\n<!-- digits -->\nafter\n")
     for name, path in (("RECORDS", tmp_path / "records"), ("PAGE", page), ("PICTURES", tmp_path)):
         monkeypatch.setattr(zoo, name, path)
-    copy = tmp_path / "copy"
+    copy, terms = tmp_path / "copy", zoo.COMPARISONS["digits"][1]
     shutil.copytree(compared, copy)
+    with pytest.raises(SystemExit, match=r"no row in .*copy is one of digits's"):
+        zoo.record("digits", copy)
+    assert not (tmp_path / "records").exists()
+    monkeypatch.setitem(zoo.COMPARISONS, "digits", (RECIPES, terms))
     gone = "gan-width-8-batch-50-lr-1e30-0.failed"
     zoo.record("digits", copy)
     assert capsys.readouterr().out.startswith("2 of 4 runs are on record")
@@ -214,13 +220,56 @@ def test_the_zoos_record_loses_no_run_and_keeps_no_failure_that_was_mended(
     assert not (tmp_path / "records" / "digits" / "runs" / gone).exists()
     shutil.rmtree(copy / "runs" / "cgan-width-8-batch-50-0")
     before = sorted((tmp_path / "records").rglob("*"))
-    with pytest.raises(SystemExit, match=r"of seed 0, which .* has not; begin from the record, with --go-on"):
-        zoo.record("digits", copy)
-    assert sorted((tmp_path / "records").rglob("*")) == before
+    kept = plan_of(copy)
+    newer = dataclasses.replace(kept.entries[0], config={**kept.entries[0].config, "brought_later": 1})
+    for plan in (kept, dataclasses.replace(kept, entries=(newer, *kept.entries[1:]))):
+        (copy / "plan.json").write_text(json.dumps(dataclasses.asdict(plan)))
+        with pytest.raises(SystemExit, match=r"of seed 0, which .* has not; begin from the record, with --go-on"):
+            zoo.record("digits", copy)
+        assert sorted((tmp_path / "records").rglob("*")) == before
     page.write_text("no marks\n")
     with pytest.raises(SystemExit, match="has 0 marks <!-- digits -->, and two are needed"):
         zoo.put(page, "digits", "text\n")
     assert page.read_text() == "no marks\n"
+
+
+def test_the_zoo_adds_the_rows_that_a_record_lacks_and_drops_those_that_are_no_longer_asked_for(
+    zoo: ModuleType, compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[str]] = []
+
+    def called(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(words[3:])
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(zoo.subprocess, "run", called)
+    gan, cgan = RECIPES[1], RECIPES[0]
+    out = ["--out", str(compared.resolve())]
+    for rows, words in (
+        ((gan, cgan), []),
+        ((cgan, "dcgan --width 8", "lsgan"), ["dcgan --width 8", "lsgan", "--add"]),
+    ):
+        monkeypatch.setitem(zoo.COMPARISONS, "digits", (rows, "--data digits --budget 10m"))
+        assert zoo.carry_out("digits", compared) == 0
+        assert asked[-1] == ["compare", *words, *out]
+    new = tmp_path / "new"
+    assert zoo.carry_out("digits", new) == 0
+    assert asked[-1] == [
+        "compare", cgan, "dcgan --width 8", "lsgan", "--data", "digits", "--budget", "10m", *zoo.EACH.split(), "--out",
+        str(new),
+    ]  # fmt: skip
+    page = tmp_path / "zoo.md"
+    page.write_text("<!-- digits -->\n<!-- digits -->\n")
+    for name, path in (("RECORDS", tmp_path / "records"), ("PAGE", page), ("PICTURES", tmp_path)):
+        monkeypatch.setattr(zoo, name, path)
+    copy = tmp_path / "copy"
+    shutil.copytree(compared, copy)
+    zoo.record("digits", copy)
+    told = capsys.readouterr().out
+    assert f"left out, as it is no row of digits: {gan}" in told
+    assert "2 of 2 runs are on record" in told
+    assert [entry.label for entry in plan_of(tmp_path / "records" / "digits").entries] == [cgan]
+    assert "| `gan" not in page.read_text()
 
 
 @pytest.mark.parametrize(

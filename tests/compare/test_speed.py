@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pushforward import recipes
-from pushforward.compare import speed
-from pushforward.compare.plan import Comparison, Entry, Machine, parse_budget
+from pushforward.compare import child, runs, speed
+from pushforward.compare.plan import Comparison, Entry, Machine, keep_plan, parse_budget
 from pushforward.compare.results import run_folder, trained_before
 from pushforward.compare.speed import AIM, Phase, Probe, cycle_of, pace_of, probe, read_probe, write_probe
 from pushforward.data.catalogue import open_data
@@ -84,6 +84,30 @@ def test_a_machine_that_has_become_faster_gives_a_row_that_is_added_no_more_exam
     then = probe(entry(tmp_path), data, cpu, seconds=1.5, examples=None, pace=4.0)
     assert [phase.seconds for phase in then.phases] == pytest.approx([4e-4, 4e-4])
     assert then.examples == pytest.approx(now.examples / 4, rel=0.01)
+    assert (now.pace, then.pace) == (1.0, 4.0)
+
+
+def test_a_row_that_joins_is_timed_and_guarded_by_the_pace_of_those_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, joining = entry(tmp_path), dataclasses.replace(entry(tmp_path, batch=20), words=("--batch", "20"))
+    plan = Comparison((first, joining), "digits", "f", Machine("one", 2, 1), 60.0, None)
+    keep_plan(plan, tmp_path)
+    monkeypatch.setattr(speed, "_timed", lambda *_: 1e-4)
+    places = [tmp_path / "probes" / f"{one.slug}.json" for one in plan.entries]
+    assert child.main(["probe", str(tmp_path), "0"]) == 0
+    before = read_probe(places[0])
+    run_folder(tmp_path, first, 0).mkdir(parents=True)
+    monkeypatch.setattr(speed, "_timed", lambda *_: 2e-4)  # the machine has become slower
+    assert child.main(["probe", str(tmp_path), "1"]) == 0
+    after = read_probe(places[1])
+    assert before is not None
+    assert after is not None
+    assert after.pace == pytest.approx(0.5)
+    assert after.examples == pytest.approx(before.examples, rel=0.01)
+    for one, found, minutes in ((first, before, "1.1"), (joining, after, "2.2")):
+        words = runs._words(plan, one, 0, found, tmp_path / "new")
+        assert words[words.index("--minutes") + 1] == minutes
 
 
 def test_what_was_trained_before_is_of_the_same_recipe_where_it_can_be(tmp_path: Path) -> None:

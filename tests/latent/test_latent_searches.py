@@ -210,8 +210,9 @@ def test_more_directions_than_there_are_and_too_few_codes_are_refused():
         sefa([normal(9, 4)], 5)
     with pytest.raises(ValueError, match="more codes than the 4 numbers of one that are read, got 4; use SeFa"):
         ganspace(normal(4, 9), normal(4, 4), 1)
-    with pytest.raises(ValueError, match="no linear layer reads the code"):
-        sefa([], 1)
+    for nothing in ([], [torch.zeros(3, 4)]):
+        with pytest.raises(ValueError, match="no linear layer reads the code"):
+            sefa(nothing, 1)
     with pytest.raises(ValueError, match="no linear layer reads the code"):
         first_outputs(lambda z, y=None: z[:, None, None], normal(9, 4))
 
