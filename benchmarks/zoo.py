@@ -56,10 +56,10 @@ GLYPHS = (
     "sagan --pyramid --width 8 --batch 16",
     STYLEGAN2,
     R3GAN,
-    "progan --conditioning projection --width 64 --batch 16",
+    "progan --conditioning projection --width 64 --batch 16 --phase 4000 --group 16",
     "stylegan --conditioning projection --width 64 --batch 16 --lr 2.5e-3",
     "logan --pyramid --width 4 --batch 16",
-    "lapgan --conditioning concatenation --lr 1e-3 --batch 32 --width 8",
+    f"lapgan --conditioning projection --lr 1e-3 --batch 32 --width 8 {R1}",
     "gan --ema 20000",
 )
 DIGITS = (
