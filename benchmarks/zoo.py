@@ -76,7 +76,7 @@ DIGITS = (
     "stylegan --conditioning projection --batch 16 --lr 2.5e-3 --penalty-weight 10",
     "logan",
     f"lapgan --conditioning concatenation --lr 1e-3 {R1}",
-    "gan --ema 20000",
+    "gan --maxout --width 480 --ema 20000",
 )
 # The best recipe with one part swapped at a time, then with SNGAN's critic and with R3GAN's objective, several parts at
 # once; StyleGAN2, whose objective is the fourth row's; R3GAN, and its networks with the best recipe's objective.
