@@ -134,7 +134,8 @@ def test_mixed_sizes_and_odd_files_give_the_value_of_the_clean_folder(place: Pat
         for f in (clean, odd)
     ]
     for name, value in values[0].items():
-        assert values[1][name] == pytest.approx(value, rel=1e-6), name
+        # KID is a small difference of float32 sums near 1, whose order is the files'.
+        assert values[1][name] == pytest.approx(value, rel=1e-6, abs=1e-8), name
     (odd / "cut.png").write_bytes((clean / "00.png").read_bytes()[:300])
     with pytest.raises(ValueError, match=r"1 of 41 images in .* cannot be read .*cut\.png.*--max-bad"):
         measure_by_features(str(odd), real, options)

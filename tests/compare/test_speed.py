@@ -93,6 +93,9 @@ def test_a_row_that_joins_is_timed_and_guarded_by_the_pace_of_those_before(
     first, joining = entry(tmp_path), dataclasses.replace(entry(tmp_path, batch=20), words=("--batch", "20"))
     plan = Comparison((first, joining), "digits", "f", Machine("one", 2, 1), 60.0, None)
     keep_plan(plan, tmp_path)
+    # What a probe sets for its process alone.
+    monkeypatch.setattr("torch.set_flush_denormal", lambda on: None)
+    monkeypatch.setattr("torch.set_float32_matmul_precision", lambda how: None)
     monkeypatch.setattr(speed, "_timed", lambda *_: 1e-4)
     places = [tmp_path / "probes" / f"{one.slug}.json" for one in plan.entries]
     assert child.main(["probe", str(tmp_path), "0"]) == 0
