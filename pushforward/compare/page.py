@@ -81,11 +81,9 @@ def _table(results: Results) -> Section:
     head = "<th></th>" + "".join(f"<th class='figure'>{escape(text)}</th>" for text in numbers.columns(results))
     body = _line("real data", numbers.real(results))
     for row in results.rows:
-        body += _line(
-            f"<code>{escape(row.name)}</code>{_options(row)}{_small(row.reason)}", numbers.cells(results, row)
-        )
+        body += _line(f"<code>{escape(row.name)}</code>{_small(row.reason)}", numbers.cells(results, row))
     told = " ".join(filter(None, (numbers.explained(results), numbers.early(results))))
-    remark = f"<p class='remark'>{escape(told)}</p>"
+    remark = f"<p class='remark'>{escape(told)}</p>{_options(results)}"
     return Section("numbers", "Side by side", _ruled(head, body) + remark)
 
 
@@ -96,9 +94,11 @@ def _line(label: str, cells: list[str]) -> str:
     return f"<tr><td>{label}</td>" + "".join(f"<td class='figure'>{cell}</td>" for cell in shown) + "</tr>"
 
 
-def _options(row: Row) -> str:
-    """The row with all its options, where its name leaves some out."""
-    return "" if row.name == row.entry.label else f"<small>{escape(row.entry.label)}</small>"
+def _options(results: Results) -> str:
+    """The rows with all their options, where their names leave some out."""
+    chosen = [row for row in results.rows if row.name != row.entry.label]
+    lines = [f"<li>{escape(row.name)}: <code>{escape(row.entry.label)}</code></li>" for row in chosen]
+    return f"<p>Where options are not all named above:</p><ul>{''.join(lines)}</ul>" if lines else ""
 
 
 def _small(text: str | None) -> str:

@@ -93,7 +93,7 @@ section { padding: 44px 0 8px; scroll-margin-top: 40px; }
 .verdicts { width: 100%; border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 .verdicts th { color: var(--soft); font-size: 0.8rem; font-weight: 400; text-align: left; }
 .verdicts th, .verdicts td { padding: 8px 14px 8px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-.verdicts .figure { text-align: right; white-space: nowrap; }
+.verdicts .figure { text-align: right; white-space: nowrap; } .verdicts th.figure { white-space: normal; }
 .verdicts small { display: block; color: var(--soft); }
 .verdicts .yes, .verdicts .no { white-space: nowrap; }
 .verdicts .yes { color: var(--c2); } .verdicts .no { color: var(--accent); font-weight: 600; }

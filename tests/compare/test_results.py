@@ -229,7 +229,8 @@ def test_rows_are_called_by_what_tells_them_apart_and_the_table_gives_all_option
     assert "| `b` |" in table
     assert "\n- b: `b --x 1`\n" in table
     page = render(results, {})
-    assert "<code>b</code><small>b --x 1</small>" in page
+    assert "<li>b: <code>b --x 1</code></li>" in page
+    assert page.count("<li>") == 4
 
 
 def test_the_claim_says_for_how_many_seeds_it_speaks(tmp_path: Path) -> None:
