@@ -241,8 +241,9 @@ class Run:
 
         Raises RunError where the networks saved there are others than this version builds.
         """
+        state = read(checkpoint)  # whose own errors are of files, not of networks
         try:
-            engine.load_state_dict(read(checkpoint))
+            engine.load_state_dict(state)
         except (KeyError, ValueError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
                 raise

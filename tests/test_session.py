@@ -15,6 +15,7 @@ import trees
 import pushforward as pf
 from pushforward import course, evaluation, exhibits, sampling, session
 from pushforward.cli import main
+from pushforward.core.checkpoint import CheckpointError
 from pushforward.core.distributed import World
 from pushforward.core.engine import Engine
 from pushforward.core.runlog import rows
@@ -65,6 +66,11 @@ def test_a_checkpoint_of_other_networks_is_refused_with_what_to_do(run: Run, tmp
     for use in (lambda: Run(tmp_path / "run").sample(2), lambda: session.resume(tmp_path / "run")):
         with pytest.raises(RunError, match=r"other networks than this version .*size mismatch .*; use the version"):
             use()
+    (checkpoint,) = sorted((tmp_path / "run" / "checkpoints").glob("[0-9]*"))[-1:]
+    tensors = max(checkpoint.rglob("*.safetensors"), key=lambda file: file.stat().st_size)
+    tensors.write_bytes(tensors.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="could not be read"):  # a damaged file is not another network's
+        Run(tmp_path / "run").sample(2)
 
 
 def test_the_recorded_command_repeats_a_run_started_from_python(run: Run) -> None:

@@ -96,8 +96,7 @@ def _line(label: str, cells: list[str]) -> str:
 
 def _options(results: Results) -> str:
     """The rows with all their options, where their names leave some out."""
-    chosen = [row for row in results.rows if row.name != row.entry.label]
-    lines = [f"<li>{escape(row.name)}: <code>{escape(row.entry.label)}</code></li>" for row in chosen]
+    lines = [f"<li>{escape(row.name)}: <code>{escape(row.entry.label)}</code></li>" for row in results.abridged]
     return f"<p>Where options are not all named above:</p><ul>{''.join(lines)}</ul>" if lines else ""
 
 

@@ -123,6 +123,11 @@ class Results:
     main: str
 
     @property
+    def abridged(self) -> list[Row]:
+        """Rows whose names leave options out."""
+        return [row for row in self.rows if row.name != row.entry.label]
+
+    @property
     def measured(self) -> list[str]:
         """All metrics of the finished runs."""
         return list(dict.fromkeys(name for row in self.rows for run in row.finished for name in run.metrics or {}))
@@ -243,7 +248,7 @@ def markdown(results: Results) -> str:
     failed = [f"`{row.name}`: {row.reason}." for row in results.rows if row.reason]
     cut = [f"`{row.name}` seed {run.seed} ({part(row.share(run))} of them)" for row in results.rows for run in row.cut]
     short = "Out of time before all the examples planned, at which rates that fall would have come to their ends: "
-    chosen = [f"- {row.name}: `{row.entry.label}`" for row in results.rows if row.name != row.entry.label]
+    chosen = [f"- {row.name}: `{row.entry.label}`" for row in results.abridged]
     lines += ["", explained(results), *(["", "Failed: " + " ".join(failed)] if failed else [])]
     lines += ["", f"{short}{', '.join(cut)}."] if cut else []
     lines += ["", soon] if (soon := early(results)) else []

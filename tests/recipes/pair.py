@@ -12,12 +12,18 @@ from small import BATCH, build, data, small
 from pushforward import recipes
 from pushforward.core.distributed import World, barrier, joined
 from pushforward.core.engine import Engine
+from pushforward.games.adversarial import Rules
 
 ROUNDS = 5  # ADA moves its p after the fourth
 
 
 def image_recipes() -> list[str]:
     return [name for name in recipes.names() if "images" in recipes.load(name).PRESETS]
+
+
+def zoo() -> list[str]:
+    """Those whose rules can be swapped: they have networks of their own, the others an objective, in such networks."""
+    return [name for name in image_recipes() if issubclass(recipes.load(name).Config, Rules)]
 
 
 def told(name: str) -> dict[str, Any]:

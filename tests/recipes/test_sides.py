@@ -2,16 +2,12 @@
 
 import pytest
 import torch
-from pair import image_recipes
+from pair import zoo
 from small import small
 
 from pushforward import recipes
 from pushforward.data.spec import DataSpec
-from pushforward.games.adversarial import Rules
 
-ZOO = [
-    name for name in image_recipes() if issubclass(recipes.load(name).Config, Rules)
-]  # those with networks of a paper
 REFUSED = {
     4: {"cgan", "dcgan", "sngan", "projection", "sagan", "biggan", "logan"},  # which double their first map
     1024: {"biggan", "logan"},  # whose papers' networks end at 512
@@ -21,7 +17,7 @@ REFUSED = {
 @pytest.mark.usefixtures("without_numbers")
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("side", [4, 8, 16, 32, 64, 128, 256, 512, 1024])
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", zoo())
 def test_every_power_of_two_has_networks_of_its_own_or_a_reason(name: str, side: int, channels: int) -> None:
     spec = DataSpec("some", "images", (channels, side, side), 3)
     changes = {"latent": 16, "standing": None} if name in ("biggan", "logan") else {}  # each block takes a part of z
