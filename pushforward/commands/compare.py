@@ -61,7 +61,7 @@ def do_compare(arguments: list[str]) -> int:
     comparison, added, folder = _asked(asked, command)
     from pushforward.compare.lock import alone
     from pushforward.compare.plan import add_entries, keep_plan
-    from pushforward.compare.runs import carry_out
+    from pushforward.compare.runs import carry_out, left
     from pushforward.compare.watch import Watch
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def do_compare(arguments: list[str]) -> int:
         if added:
             comparison = add_entries(added, command, folder)
         with Watch() as watch:
-            watch.say(_announced(comparison))
+            watch.say(_announced(comparison, left(comparison, folder)))
             done = carry_out(comparison, folder, watch)
         return _tell(comparison, folder, done)
 
@@ -178,14 +178,15 @@ def _entry(text: str, data: str) -> "Entry":
     return Entry(recipe, tuple(words), dataclasses.asdict(asked.recipe), asked.accumulate, asked.bf16)
 
 
-def _announced(comparison: "Comparison") -> str:
-    """How much is to come."""
-    runs = len(comparison.entries) * comparison.seeds
+def _announced(comparison: "Comparison", left: int) -> str:
+    """How much is to come, of the whole."""
+    whole = len(comparison.entries) * comparison.seeds
+    runs = f"{whole} runs" if left == whole else f"{left} of {whole} runs left,"
     if comparison.seconds is None:
-        return f"{runs} runs of {comparison.examples:,} examples, {comparison.jobs} at once"
-    minutes = -(-runs // comparison.jobs) * comparison.seconds / 60
+        return f"{runs} of {comparison.examples:,} examples, {comparison.jobs} at once"
+    minutes = -(-left // comparison.jobs) * comparison.seconds / 60
     each = f"{comparison.seconds:g} s of training"
-    return f"{runs} runs of {each}, {comparison.jobs} at once: {minutes:.3g} min, and what measuring takes"
+    return f"{runs} of {each}, {comparison.jobs} at once: {minutes:.3g} min, and what measuring takes"
 
 
 def _tell(comparison: "Comparison", folder: Path, done: bool) -> int:

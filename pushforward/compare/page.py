@@ -230,12 +230,14 @@ def _how(results: Results) -> Section:
         )
     else:
         budget = f"Each run was to see {count(c.examples or 0, 'example')}, however long that takes. "
+    added = ""
+    if "\n" in c.command:
+        added = _ADDED + (_PACED if c.seconds else "")
     counting = (
         "The minutes are those of training, with its checkpoints, logs and sample grids; the speed test before and all "
         "evaluations, which are made from the checkpoints afterwards, are not in them. Runs went "
         f"{'one at a time' if c.jobs == 1 else f'{c.jobs} at a time'}, one seed of every recipe before the next, so "
-        "that a slow hour of the machine meets all"
-        f"{(_ADDED + (_PACED if c.seconds else '')) if chr(10) in c.command else ''}."
+        f"that a slow hour of the machine meets all{added}."
     )
     flops = (
         "FLOPs are counted, not timed: convolutions and matrix products of whole rounds, forward and backward, a "
@@ -268,7 +270,7 @@ def _run(row: Row, run: Outcome, seconds: float | None) -> str:
     if run in row.cut:
         ended = "out of time"
     name = f"<code>{escape(row.name)}</code>, seed {run.seed}"
-    linked = f"<a href='{escape(run.folder)}/report.html'>{name}</a>" if run.metrics is not None else name
+    linked = name if run.report is None else f"<a href='{escape(run.report)}'>{name}</a>"
     each = run.flops / run.seen if run.seen else math.nan
     cells: list[Any] = [f"{run.seconds:,.0f}", numbers.part(run.seconds / seconds) if seconds else ""]
     cells += [f"{run.seen:,}", numbers.part(share), numbers.si(each)]

@@ -34,7 +34,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run. reason: why it failed, or None; metrics: of the finished run; folder: inside the comparison's."""
+    """One run. reason: why it failed, or None; metrics: of the finished run; folder: inside the comparison's.
+
+    report: its page, inside the comparison's folder; None where there is none, as of runs whose record alone is kept.
+    """
 
     seed: int
     folder: str
@@ -44,6 +47,7 @@ class Outcome:
     reason: str | None
     metrics: Metrics | None
     curve: tuple[Point, ...]
+    report: str | None = None
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,9 @@ def outcome(folder: Path, seed: int, found: Probe | None) -> Outcome:
     )
     reason = failure(folder)
     done = last[-1]["metrics"] if last and curve and reason is None else None
-    return Outcome(seed, f"runs/{folder.name}", seen, taken, flops(seen), reason, done, curve)
+    place = f"runs/{folder.name}"
+    report = f"{place}/report.html" if (folder / "report.html").exists() else None
+    return Outcome(seed, place, seen, taken, flops(seen), reason, done, curve, report)
 
 
 def as_json(results: Results) -> dict[str, Any]:

@@ -62,6 +62,12 @@ class Task:
     """Of a child that is to run beside the last ones, so that these too have as many beside them; None for none."""
 
 
+def left(comparison: Comparison, folder: Path) -> int:
+    """How many runs are neither finished nor known to fail."""
+    places = [run_folder(folder, entry, seed) for entry in comparison.entries for seed in range(comparison.seeds)]
+    return sum(not finished(place) and failure(place) is None for place in places)
+
+
 def carry_out(comparison: Comparison, folder: Path, watch: Watch, launch: Launch | None = None) -> bool:
     """Probes each recipe, then trains all, one seed of every recipe before the next; what is done already is kept.
 

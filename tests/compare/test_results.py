@@ -243,6 +243,16 @@ def test_the_claim_says_for_how_many_seeds_it_speaks(tmp_path: Path) -> None:
     assert "Next is b at 2.5" in page
 
 
+def test_the_page_says_how_rows_that_were_added_got_their_examples(tmp_path: Path) -> None:
+    plan = comparison("a")
+    assert "so that a slow hour of the machine meets all.<" in render(collect(plan, tmp_path), {})
+    timed = dataclasses.replace(plan, command="pushforward compare …\npushforward compare --add …")
+    counted = dataclasses.replace(timed, seconds=None, examples=100)
+    told = "meets all; rows that were added went after the others"
+    assert f"{told}, with as many examples as would have fitted" in render(collect(timed, tmp_path), {})
+    assert f"{told}.<" in render(collect(counted, tmp_path), {})
+
+
 def test_numbers_read_as_people_write_them() -> None:
     assert [si(v) for v in (0.5, 999.0, 80_300.0, 1.2345e9, 2e18, float("nan"))] == [
         "0.5", "999", "80.3 k", "1.23 G", "2 E", "",

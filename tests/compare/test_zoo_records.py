@@ -37,6 +37,9 @@ def test_the_zoos_record_of_a_comparison_is_enough_to_go_on_from(
     assert main(["compare", "--out", str(tmp_path / "record")]) == 0
     assert called == []
     assert (tmp_path / "record" / "table.md").read_text() == (compared / "table.md").read_text()
+    # Each run has a report of its own, which the record has not.
+    pages = [(folder / "report.html").read_text() for folder in (compared, tmp_path / "record")]
+    assert [page.count("/report.html'>") for page in pages] == [2, 0]
     with Image.open(tmp_path / "record" / "samples.png") as one, Image.open(compared / "samples.png") as other:
         assert np.array_equal(np.asarray(one), np.asarray(other))
 
