@@ -34,7 +34,7 @@ class Push:
     repo: Positional[str]
     """The repository, OWNER/NAME; made if there is none."""
     public: bool = False
-    """Whether a repository that is made is open to all."""
+    """Publish: a repository that is made is open to all, and one that is open already is written to."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,12 @@ def limitations(run: Run, about: dict[str, Any], measured: dict[str, Any] | None
             found.append("It was measured quickly, along the training, and not in full.")
         if behind := [told for name, m in numbers.items() if (told := _behind(name, m))]:
             found.append(f"Real data score better, by more than the interval, in {'; '.join(behind)}.")
-        found.append("It was measured against the data that it was trained on; a copy of them would score well.")
+        limit = about["data"]["limit"]
+        found.append(
+            "It was measured against the data that it was trained on; a copy of them would score well."
+            if limit is None
+            else f"It was trained on {limit:,} examples, and measured against all of its data, with these among them."
+        )
     made = "×".join(map(str, about["data"]["spec"]["shape"]))
     found.append(f"It makes {about['data']['spec']['kind']} of {made} alone, of the kind that its data hold.")
     if about["data"]["labels"]:
@@ -107,7 +112,7 @@ def _use(about: dict[str, Any]) -> str:
     text = _code(lines)
     given, takes = "latents", f"`latents` [n, {', '.join(map(str, about['latent']))}], standard normal float32"
     if classes:
-        given, takes = "latents, labels", f"{takes}, and `labels` [n], integers from 0 to {classes - 1}"
+        given, takes = "latents, labels", f"{takes}, and `labels` [n], int64 from 0 to {classes - 1}"
     if ONNX in about["files"]:
         feed = ", ".join(f'"{name}": {name}' for name in given.split(", "))
         lines = ["import onnxruntime", "", f'session = onnxruntime.InferenceSession("FOLDER/{ONNX}")']
@@ -123,10 +128,11 @@ def _use(about: dict[str, Any]) -> str:
 def _training(run: Run, about: dict[str, Any]) -> str:
     data, spec = about["data"], about["data"]["spec"]
     classes = f", {spec['classes']} classes" if spec["classes"] else ""
+    some = "" if data["limit"] is None else f"; {data['limit']:,} of its examples"
     average = any(place["average"] for place in about["networks"].values())
     options = run.plan.options
     rows = {
-        "Data": f"{data['name']}: {spec['kind']} of {'×'.join(map(str, spec['shape']))}{classes}",
+        "Data": f"{data['name']}: {spec['kind']} of {'×'.join(map(str, spec['shape']))}{classes}{some}",
         "Fingerprint of the data": f"`{data['fingerprint']}`",
         "Examples seen": f"{about['seen']:,}",
         "Weights": "an average over training (EMA)" if average else "as trained",
@@ -162,7 +168,7 @@ def _license(license: str | None) -> str:
         return f"`{license}`, as its maker states."
     return (
         "None is stated yet. Its maker may write one here, and as `license:` among the lines at the top; until then, "
-        "ask. The terms of the data bind what was trained on them."
+        "ask. The terms of the data may bind what was trained on them."
     )
 
 

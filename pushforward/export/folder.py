@@ -27,8 +27,15 @@ VERSION = 1
 
 
 def check_free(out: Path) -> None:
-    """Raises ValueError where `out` is more than an empty folder: an export never writes over anything."""
+    """Raises ValueError where `out` is more than an empty folder, or one that can't be replaced.
+
+    An export never writes over anything.
+    """
     if out.is_dir() and not any(out.iterdir()):
+        here = out.samefile(Path())
+        if here or os.path.ismount(out.resolve()):
+            held = "the current folder" if here else "a mount point"
+            raise ValueError(f"{out} is to be replaced by another folder, got {held}; name a new folder in it")
         return
     if out.exists() or out.is_symlink():
         held = "an exported generator already" if (out / ABOUT).exists() else "something else already"
@@ -42,7 +49,7 @@ def whole(out: Path) -> Iterator[Path]:
     Raises ValueError, before anything is written, where `out` is not free.
     """
     check_free(out)
-    place = out.absolute()
+    place = out.resolve()  # of a link, the folder that it leads to
     beside = place.with_name(f".{place.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)

@@ -34,8 +34,8 @@ CARRIED = (ABOUT, TENSORS, ONNX, PICTURE, CARD)
 def push(folder: str | Path, repo: str, *, public: bool = False) -> str:
     """Sends an exported generator to the repository `OWNER/NAME`, made if there is none, and returns its address.
 
-    public: whether a new one is open to all. Raises ValueError, before anything is sent, for a damaged folder, and for
-    `public` where there is a private one already.
+    public: whether it is open to all, or to be. Raises ValueError, before anything is sent, for a damaged folder, and
+    where there is a repository already that is private or open against this.
     """
     folder = Path(folder)
     _check_name(repo)
@@ -46,15 +46,19 @@ def push(folder: str | Path, repo: str, *, public: bool = False) -> str:
 
         api.create_repo(repo, private=not public, exist_ok=True)
         info = api.model_info(repo)
-        if not (public and info.private):
+        if public is not info.private:
             former = {file.rfilename for file in info.siblings or ()} & set(CARRIED) - set(there)
             changes = [CommitOperationAdd(name, folder / name) for name in there]
             changes += [CommitOperationDelete(name) for name in sorted(former)]
             api.create_commit(repo, changes, commit_message="Add a generator")
             return f"{api.endpoint}/{repo}"
+    if public:
+        raise ValueError(
+            f"{repo} is private, and --public opens new repositories alone, so that nothing was sent; "
+            "open it in its settings on the hub, or push without --public"
+        )
     raise ValueError(
-        f"{repo} is private, and --public opens new repositories alone, so that nothing was sent; "
-        "open it in its settings on the hub, or push without --public"
+        f"{repo} is open to all, so that nothing was sent; give --public to publish there, or name another"
     )
 
 
@@ -75,14 +79,26 @@ def pull(repo: str, out: str | Path, *, revision: str | None = None) -> Path:
                 api.hf_hub_download(repo, ABOUT, revision=info.sha, local_dir=beside)
         if ABOUT not in there:
             raise ValueError(f"{repo} must hold an exported generator with a {ABOUT}, got none; name another")
-        named = {*read_about(beside)["files"], CARD}
+        with _naming(repo, beside):
+            named = {*read_about(beside)["files"], CARD}
         with _talking("pull from", repo) as api:
             for name in CARRIED[1:]:
                 if name in named and name in there:
                     api.hf_hub_download(repo, name, revision=info.sha, local_dir=beside)
         shutil.rmtree(beside / ".cache", ignore_errors=True)  # where the client keeps notes of its own
-        check_folder(beside, CARRIED)
+        with _naming(repo, beside):
+            check_folder(beside, CARRIED)
     return folder
+
+
+@contextmanager
+def _naming(repo: str, beside: Path) -> Iterator[None]:
+    """Errors name the repository in place of a folder that is gone when they are read."""
+    try:
+        yield
+    except ValueError as error:
+        told = str(error).replace(f"{beside}{os.sep}", "")
+        raise ValueError(f"{repo}: {told}, or ask its owner to push it again") from error
 
 
 def _check_name(repo: str) -> None:
@@ -105,10 +121,13 @@ def _talking(doing: str, repo: str) -> Iterator["HfApi"]:
     try:
         yield api
     except Exception as error:  # those of the client, of its HTTP library, which changes, and of the system
-        status = getattr(getattr(error, "response", None), "status_code", None)
+        both = [e for e in (error, error.__cause__) if e is not None]  # a card is refused in words, from a status
+        found = (getattr(getattr(e, "response", None), "status_code", None) for e in both)
+        status = next((code for code in found if code is not None), None)
+        may = "write" if doing.startswith("push") else "read it, and accept its terms on its page if it has any"
         remedies = {
             401: "check its name, and log in with `hf auth login` or set HF_TOKEN",
-            403: "your token may not do that: make one that may write",
+            403: f"your token may not do that: make one that may {may}",
             404: "check its name and the revision; a private one takes a login (`hf auth login` or HF_TOKEN)",
         }
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -121,6 +140,6 @@ def _talking(doing: str, repo: str) -> Iterator["HfApi"]:
             remedy = remedies.get(status, "the hub refuses it as it is: mend what it names")
         else:
             remedy = f"check the connection to {api.endpoint}, then try again"
-        told = [" ".join(str(e).split())[:200] for e in (error, error.__cause__) if e is not None]
+        told = [" ".join(str(e).split())[:200] for e in both]
         reason = ": ".join(dict.fromkeys(filter(None, told))) or type(error).__name__
         raise ValueError(f"cannot {doing} {repo}: {reason}; {remedy}") from error

@@ -96,6 +96,7 @@ def describe(run: Run, game: Game, where: dict[str, Place], seen: int) -> dict[s
             "fingerprint": data["fingerprint"],
             "spec": data["spec"],
             "labels": data["labels"],
+            "limit": run.plan.data_options.limit,
         },
         "latent": list(game.latent),
         "classes": game.classes,

@@ -24,6 +24,7 @@ class Hub:
         self.asked: list[str] = []
         self.endpoint = ""
         self.refusing: int | None = None  # the status that commits are answered with
+        self.card: str | None = None  # what is wrong with cards
 
     def files(self, repo: str, revision: str = "main") -> dict[str, bytes] | None:
         commits = self.repos.get(repo)
@@ -129,7 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
         path, body = unquote(self.path.split("?")[0]), self.body()
         self.hub.asked.append(f"POST {path}")
         if path == "/api/validate-yaml":
-            return self.answer({"errors": [], "warnings": []})
+            wrong = [] if self.hub.card is None else [{"message": self.hub.card}]
+            return self.answer({"errors": wrong, "warnings": []}, 400 if wrong else 200)
         if not self.known:
             return self.refuse(401, "Unauthorized")
         if path == "/api/repos/create":

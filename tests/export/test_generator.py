@@ -233,6 +233,27 @@ def test_a_folder_appears_whole_or_not_at_all(run: Run, tmp_path: Path, monkeypa
     assert {path.name for path in (tmp_path / "generator").iterdir()} == {ABOUT, TENSORS, PICTURE, CARD}
 
 
+def test_a_link_to_an_empty_folder_is_followed_and_what_cannot_be_replaced_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    export(run, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "empty" / TENSORS).is_file()
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(ValueError, match="got the current folder; name a new folder in it"):
+        export(run, ".")
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "mounted")
+    with pytest.raises(ValueError, match="got a mount point; name a new folder in it"):
+        export(run, tmp_path / "mounted")
+    assert list(here.iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "here", "link", "mounted"}
+
+
 def test_a_second_export_is_refused_and_the_first_untouched(
     run: Run, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,7 +71,7 @@ def test_a_description_without_a_list_of_files_is_refused_in_words(
     push(exported, REPO)
     about = json.loads(hub.repos[REPO][0][ABOUT])
     hub.repos[REPO][0][ABOUT] = json.dumps({**about, "files": files}).encode()
-    with pytest.raises(ValueError, match=f"names no {TENSORS}"):
+    with pytest.raises(ValueError, match=f"^{REPO}: {ABOUT} names no {TENSORS}"):
         pull(REPO, tmp_path / "pulled")
     assert not list(tmp_path.iterdir())
 
@@ -88,15 +88,30 @@ def test_one_that_is_there_and_private_is_not_taken_for_open(hub: stand_in.Hub, 
     assert hub.files(REPO) == {"notes.txt": b""}
 
 
+def test_one_that_is_there_and_open_is_not_written_to_unless_asked(hub: stand_in.Hub, exported: Path) -> None:
+    hub.repos[REPO] = [{"notes.txt": b""}]
+    with pytest.raises(ValueError, match=r"is open to all, so that nothing was sent; give --public to publish there"):
+        push(exported, REPO)
+    assert hub.files(REPO) == {"notes.txt": b""}
+
+
+def test_a_card_that_the_hub_refuses_is_told_by_what_is_wrong_with_it(hub: stand_in.Hub, exported: Path) -> None:
+    hub.card = '"license" must be one of apache-2.0, mit'
+    with pytest.raises(ValueError, match=r'README.md. - "license" must be one of .*: mend what it names') as told:
+        push(exported, REPO)
+    assert "connection" not in str(told.value)
+    assert hub.files(REPO) == {}
+
+
 def test_a_second_push_replaces_the_first_whole(hub: stand_in.Hub, exported: Path, tmp_path: Path) -> None:
     hub.repos[REPO] = [{"notes.txt": b"its owner's"}]
-    push(exported, REPO)
+    push(exported, REPO, public=True)
     folder = Path(shutil.copytree(exported, tmp_path / "without"))
     (folder / ONNX).unlink()
     about = json.loads((folder / ABOUT).read_text())
     del about["files"][ONNX]
     (folder / ABOUT).write_text(json.dumps(about))
-    push(folder, REPO)
+    push(folder, REPO, public=True)
     assert hub.files(REPO) == {**contents(folder), "notes.txt": b"its owner's"}
     assert contents(pull(REPO, tmp_path / "pulled")) == contents(folder)
 
@@ -120,7 +135,7 @@ def test_a_pulled_file_with_a_wrong_checksum_is_refused_by_name(
 ) -> None:
     push(exported, REPO)
     hub.repos[REPO][0][name] = contents(exported)[name][:-1] + b"?"
-    with pytest.raises(ValueError, match=rf"{name} is damaged: its SHA-256 must be .* pull it again"):
+    with pytest.raises(ValueError, match=rf"^{REPO}: {name} is damaged: its SHA-256 must be .* pull it again, or"):
         pull(REPO, tmp_path / "pulled")
     assert not any(path for path in tmp_path.iterdir() if "pulled" in path.name)
 
