@@ -101,7 +101,7 @@ def add_differences(
     found = []
     for source, target in pairs:
         direction = means.difference(source, target)
-        rows = first + (classes[first:] == source).nonzero().flatten()[:CHECKED]
+        rows = first + (classes[first:] == source).nonzero().flatten()[: max(CHECKED, shown)]
         if not len(rows):
             raise ValueError(f"no sample was left of class {source} to try the difference on; draw more")
         labels = None if y is None else y[rows]

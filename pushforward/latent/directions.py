@@ -11,9 +11,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pushforward.core.game import Generate
+from pushforward.core.seeding import torch_seeded
 from pushforward.latent.generators import BATCH, made, over_paths, root_mean_square
 
 PROBED = 8  # rows that must agree for a layer's input to be the code
+EXACT = 2048  # features up to which all their axes are found, and not the strongest alone
+MORE = 16  # axes beyond those that are looked for, which make these good
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def sefa(weights: Sequence[Tensor], n: int, codes: Tensor | None = None) -> Dire
     """Eigenvectors of AᵀA with the largest eigenvalues, A: the weights [out, Z] below each other, each row of length 1.
 
     Of a code of which only some numbers are read, directions are of these. codes: [N, Z], for the spread; normal ones
-    when None. Shen & Zhou 2021, arXiv:2007.06600, Eq. 4–6; rows have length 1 in the authors' code.
+    when None. Shen & Zhou 2021, arXiv:2007.06600, Eq. 4–6; rows have length 1 in the authors' code, which takes but the
+    last of the layers that make images of styles.
     Raises ValueError without weights, or for more directions than numbers that are read.
     """
     if not any(weight.any() for weight in weights):
@@ -140,7 +144,8 @@ def ganspace(features: Tensor, codes: Tensor, n: int, read: Tensor | None = None
 
     values: the share of the features' variance along each axis. Of codes that are features themselves (styles w), the
     axes are the directions. read: the numbers of codes that features depend on, bool [Z], by default all: others move
-    with them by chance alone, and stay. Härkönen et al. 2020, arXiv:2004.02546, Section 2.2–2.3.
+    with them by chance alone, and stay. Härkönen et al. 2020, arXiv:2004.02546, Section 2.2; their edits move some
+    layers' styles alone, these all.
     Raises ValueError for more directions than numbers that are read, or no more codes than these.
     """
     read = torch.ones(codes.shape[1], dtype=torch.bool) if read is None else read.cpu()
@@ -151,13 +156,25 @@ def ganspace(features: Tensor, codes: Tensor, n: int, read: Tensor | None = None
             f"GANSpace needs more codes than the {own.shape[1]:,} numbers of one that are read, got {len(own):,}; use "
             "SeFa, which needs none"
         )
-    x = features.double() - features.double().mean(0)
-    z = own - own.mean(0)
-    values, axes = torch.linalg.eigh(x.T @ x / len(x))
-    axes, kept = axes.flip(1)[:, :n], values.flip(0)[:n].clamp_min(0)
+    x, z = features - features.mean(0, dtype=torch.float64), own - own.mean(0)
+    variances, axes = _principal(x, n, own.shape[1])
     # Coordinates along principal axes are uncorrelated, so that least squares is one covariance for each.
     vectors = F.normalize((x @ axes).T @ z, dim=1)
-    return _directions(vectors, kept / values.sum().clamp_min(1e-300), codes, read)
+    return _directions(vectors, variances / (x.square().sum() / len(x)).clamp_min(1e-300), codes, read)
+
+
+def _principal(x: Tensor, n: int, rank: int) -> tuple[Tensor, Tensor]:
+    """Variances [n] along the strongest principal axes [F, n] of x [N, F], whose mean is 0.
+
+    rank: how many axes are looked for where features are many, by a randomised decomposition: exact where x has no
+    more of them, as what a linear layer makes of so many numbers.
+    """
+    if x.shape[1] <= EXACT:
+        values, axes = torch.linalg.eigh(x.T @ x / len(x))  # ascending
+        return values.flip(0)[:n].clamp_min(0), axes.flip(1)[:, :n]
+    with torch_seeded("directions", 0):
+        _, roots, axes = torch.pca_lowrank(x, min(*x.shape, max(n, rank) + MORE), center=False, niter=4)
+    return roots[:n].square() / len(x), axes[:, :n]
 
 
 def traverse(generate: Generate, code: Tensor, found: Directions, strengths: Tensor, y: Tensor | None = None) -> Tensor:

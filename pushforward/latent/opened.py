@@ -149,30 +149,37 @@ class Opened:
             return Space("w", from_styles(G), styles(G, z, y))
         return Space("z", cast(Generate, self.whole(tool)) if differentiable else self.game.sample, z)
 
-    def encoder(self, name: str | None, purpose: str) -> Encoder:
-        """What images are seen by; by default a classifier of the labels, or pixels where there are none."""
+    def encoder(self, name: str | None, purpose: str, otherwise: str) -> Encoder:
+        """What images are seen by; by default a classifier of the labels, or pixels where there are none.
+
+        otherwise: what the error of a classifier without labels advises.
+        """
         chosen = name or ("pixels" if self.run.config["data"]["labels"] is None else "classifier")
         if chosen not in self._encoders:
             reals = of_data(self.run.reference(progress=False), self.run.plan.data, Options(progress=False))
             if chosen == "classifier" and (reals.classes is None or len(reals.classes) < 2):
                 raise ValueError(
-                    f"{purpose} needs labels, and {self.run.plan.data} has none; use directions, which needs none, or "
-                    "train on data with classes (sub-folders)"
+                    f"{purpose} needs labels, and {self.run.plan.data} has none; {otherwise}, or train on data with "
+                    "classes (sub-folders)"
                 )
             small = chosen in ("classifier", "pixels")  # these two stay where they were trained
             self._encoders[chosen] = encoder_for(chosen, reals, device="cpu" if small else self.device)
         return self._encoders[chosen]
 
+    def classifier(self) -> Encoder:
+        """What tells classes apart. Raises ValueError for data without labels."""
+        return self.encoder("classifier", "arithmetic", "use directions, which needs none")
+
     def classify(self, images: Tensor) -> Tensor:
         """Classes [N] that a classifier trained on the data takes images [N, C, H, W] for."""
-        logits = self.encoder("classifier", "arithmetic").encode(as_bytes(images), batch=256).logits
+        logits = self.classifier().encode(as_bytes(images), batch=256).logits
         assert logits is not None
         return logits.argmax(1)
 
     @property
     def accuracy(self) -> float:
         """Of the classifier, on examples that it never saw."""
-        network = self.encoder("classifier", "arithmetic").network
+        network = self.classifier().network
         assert isinstance(network, Penultimate)
         return network.classifier.accuracy
 
@@ -180,7 +187,7 @@ class Opened:
         """A differentiable distance and what it is called; by default features where there are labels."""
         if name == "pixels" or (name is None and self.run.config["data"]["labels"] is None):
             return "mean squared difference of pixels", pixels
-        network = self.encoder("classifier", "the distance between features").network
+        network = self.encoder("classifier", "the distance between features", "give --distance pixels").network
         assert isinstance(network, Penultimate)
         body = copy.deepcopy(network.classifier.network.body).to(self.device)
         return "pixels and the classifier's activations", Perceptual(convolutions(body), SIDE)

@@ -93,7 +93,7 @@ def truncation(
     generator. features: what images are seen by, by default a classifier of the labels, or pixels without labels.
     """
     check_count(n, "samples")
-    encoder = opened.encoder(features, "truncation by a classifier")
+    encoder = opened.encoder(features, "truncation by a classifier", "give --features pixels")
     real = opened.reals(n, seed)
     side = len(real) // 2
     encoded = encoder.encode(real, batch=256).features
@@ -112,7 +112,7 @@ def truncation(
         return encoder.encode(as_bytes(images), batch=256).features
 
     found = truncation_sweep(drawn, encoded[:side], [*sorted(given), None], seed=seed)
-    floor = precision_recall_density_coverage(encoded[side:], encoded[:side], seed=seed)
+    floor = precision_recall_density_coverage(encoded[side : 2 * side], encoded[:side], seed=seed)
     how = "drawing styles towards their mean by ψ" if by_psi else "drawing anew what in z is beyond a bound"
     caption = (
         f"{opened.name}: precision and recall of {side:,} samples against {side:,} reals, seen by {encoder.name}, with "

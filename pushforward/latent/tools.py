@@ -74,7 +74,7 @@ def arithmetic(
         raise ValueError("a difference is of two classes; give both --from and --to, not the same, or neither")
     check_count(n, "samples or pairs of classes")
     check_count(drawn, "samples that differences are found from")
-    opened.encoder("classifier", "arithmetic")  # what can't be done is said before samples are drawn
+    opened.classifier()  # what can't be done is said before samples are drawn
     z, y = opened.latents(drawn, seed), opened.in_turn(drawn)
     where = opened.space(space, z, y, "arithmetic")
     by_input = where.name == "z" and y is not None
@@ -99,11 +99,12 @@ def arithmetic(
 
 
 def _summed(opened: Opened, found: list[sums.Arithmetic], what: str, numbers: dict[str, Any]) -> Shown:
-    reached = torch.stack([f.reached for f in found if f.reached is not None]).mean(0)
+    samples = sum(f.n for f in found)
+    reached = torch.stack([f.n * f.reached for f in found if f.reached is not None]).sum(0) / samples
     strengths = found[0].strengths.tolist()
     caption = (
         f"{opened.name}: samples of the first class, to which strength × {what} is added (seed {numbers['seed']}). "
-        f"Under the strengths: how many of {sum(f.n for f in found)} such samples a classifier takes for the second."
+        f"Under the strengths: how many of {samples:,} such samples a classifier takes for the second."
     )
     rows = [f"{opened.label(f.source)} → {opened.label(f.target)}" for f in found for _ in f.images]
     columns = [f"{s:g}\n{100 * r:.0f} %" for s, r in zip(strengths, reached.tolist(), strict=True)]

@@ -122,6 +122,8 @@ def test_adding_a_difference_brings_as_many_codes_over_as_the_normal_law_says():
     assert found.reached[1] == pytest.approx(0.889, abs=0.14)
     assert found.reached[[0, 2]].tolist() == [0.0, 1.0]
     torch.testing.assert_close(found.kept, 1 - found.reached)
+    (many,) = add_differences(as_image, z, y, [(0, 1)], strengths, classify=classify, shown=80)
+    assert (len(many.images), many.n) == (80, 80)
     # The codes tried are not those that the difference was found from.
     first = z[4000:][y[4000:] == 0][0]
     torch.testing.assert_close(found.images[0, 0].flatten(), first)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pushforward import sampling
 from pushforward.core.seeding import torch_seeded
+from pushforward.latent import directions
 from pushforward.latent.directions import (
     at_random,
     effects,
@@ -196,6 +197,19 @@ def test_ganspace_finds_the_planted_axes_of_a_linear_layer_in_order():
     torch.testing.assert_close(found.values, share[:3], atol=0.02, rtol=0.05)
     assert float(ganspace(z @ A.T, z, 1).values) == pytest.approx(float(share[0]), rel=0.03)
     torch.testing.assert_close(found.spread, torch.ones(3), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_ganspace_of_many_features_looks_for_the_strongest_axes_alone(noise: float, monkeypatch: pytest.MonkeyPatch):
+    z = normal(500, 6)
+    x = z @ normal(6, 80, seed=1) + noise * normal(500, 80, seed=2)
+    exact = ganspace(x, z, 4)
+    monkeypatch.setattr(directions, "EXACT", 79)
+    state = torch.get_rng_state()
+    found = ganspace(x, z, 4)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(found.vectors, exact.vectors, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.values, exact.values, atol=0, rtol=1e-5)
 
 
 def test_ganspace_of_styles_is_their_principal_axes():

@@ -89,6 +89,10 @@ def test_each_tool_leaves_a_picture_and_its_numbers(
         assert picture.mode == "RGB"
         assert np.asarray(picture).std() > 5
     assert "NaN" not in out.with_suffix(".json").read_text()
+    if tool == "arithmetic":
+        pairs = numbers(out)["pairs"]
+        among = np.array([pair["n"] for pair in pairs])
+        assert numbers(out)["reached"] == pytest.approx(among @ np.array([p["reached"] for p in pairs]) / among.sum())
     if "--layers" in words:
         assert numbers(out)["layers"] == [0, 2, 3]
     if run == "styled" and tool != "mix":
@@ -123,7 +127,7 @@ def test_the_picture_lies_in_the_run_unless_told_otherwise(
         ("cgan", ["interpolate", "--seed", "-1"], "the seed must not be negative"),
         ("cgan", ["interpolate", "--space", "w"], "needs a generator with styles"),
         ("cgan", ["interpolate", "--checkpoint", "best"], "use the last one"),
-        ("bare", ["arithmetic"], "needs labels, and"),
+        ("bare", ["arithmetic"], "has none; use directions, which needs none, or train on"),
         ("cgan", ["arithmetic", "--from", "1"], "give both --from and --to"),
         ("cgan", ["arithmetic", "--from", "1", "--to", "1"], "give both --from and --to, not the same"),
         ("cgan", ["arithmetic", "--from", "1", "--to", "7"], "there are no samples of class 7; choose of 0–1"),
@@ -134,7 +138,8 @@ def test_the_picture_lies_in_the_run_unless_told_otherwise(
         ("dcgan", ["project", "3", "--class", "1"], "is not conditional; leave out the class"),
         ("dcgan", ["project", "3", "--restarts", "0"], "1 start at least"),
         ("dcgan", ["project", "3", "--steps", "0"], "1 step at least"),
-        ("bare", ["project", "3", "--distance", "features"], "needs labels, and"),
+        ("bare", ["project", "3", "--distance", "features"], "has none; give --distance pixels, or train on"),
+        ("bare", ["truncation", "--features", "classifier"], "has none; give --features pixels, or train on"),
         ("dcgan", ["truncation", "--truncations", "-1"], "truncation must not be negative"),
         ("dcgan", ["truncation", "--space", "w"], "has no styles"),
         ("styled", ["truncation", "--truncations", "-1"], "truncation must not be negative"),
