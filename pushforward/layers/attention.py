@@ -9,9 +9,10 @@ class SelfAttention(nn.Module):
     """x + γ · W_o softmax(q kᵀ) v over all places. [B, C, H, W] -> the same, for even H and W.
 
     q and k have C/8 numbers a place (at least one) and v C/2, each linear in x without bias; k and v are max-pooled
-    2×2, as in the authors' code (and BigGAN's), a quarter of the places for a quarter of the work. γ starts at 0, so
-    that the layer begins as the identity. Without the scale 1/√d of transformers. The four are `nn.Linear`, 1×1
-    convolutions as matrix products, so that `spectral` and an initialiser reach them.
+    2×2, a quarter of the places for a quarter of the work: so the authors' code (and BigGAN's), where the paper has
+    C/8 for v too and does not pool. γ starts at 0, so that the layer begins as the identity. Without the scale 1/√d of
+    transformers. The four are `nn.Linear`, 1×1 convolutions as matrix products, so that `spectral` and an initialiser
+    reach them.
     """
 
     def __init__(self, channels: int) -> None:

@@ -18,8 +18,9 @@ def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
 class ClassBias(nn.Module):
     """maps [B, C, ...] + a bias of the class's own: "concatenation" of one-hot planes before a convolution.
 
-    That is what constant planes beside the image's channels amount to (but at the borders), at no cost for their
-    number. Mirza & Osindero 2014, arXiv:1411.1784. Without classes it returns the maps as they are.
+    That is what constant planes beside the channels that the convolution before reads amount to (but at the borders),
+    at no cost for their number. Mirza & Osindero 2014, arXiv:1411.1784. Without classes it returns the maps as they
+    are.
     """
 
     def __init__(self, channels: int, classes: int) -> None:

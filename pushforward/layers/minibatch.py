@@ -11,7 +11,7 @@ def minibatch_std(x: Tensor, group: int = 4, features: int = 1) -> Tensor:
     over places and over each of `features` equal parts of the channels. A group is `group` examples that follow one
     another, so that micro-batches of a multiple of `group` see what one batch would; where `group` does not divide B,
     the largest divisor below it, which of a prime B is 1, and tells nothing. Karras et al. 2018, arXiv:1710.10196,
-    Section 3; groups as in the authors' code.
+    Section 3; groups of the authors' code's size, whose members there lie M apart in M groups.
     """
     batch, channels, height, width = x.shape
     if group < 1 or channels % features:

@@ -10,7 +10,7 @@ class StyleMean(nn.Module):
     """A running mean of styles for each class: `mean` [classes or 1, size], 0 at first.
 
     decay: of a mean, for each batch it follows in which its class has its share, so that micro-batches shorten its
-    memory. Differs from the paper: a mean for each class.
+    memory. Differs from the paper: a mean for each class; the latents of mixing count too.
     """
 
     mean: Tensor

@@ -1,7 +1,7 @@
 """DCGAN: strided convolutions, BatchNorm, no pooling. Radford et al. 2016, arXiv:1511.06434, Section 3 and Figure 1.
 
 The first transposed convolution, on a 1×1 map, and the critic's last convolution, on a 4×4 one, are matrix products;
-they are written as such.
+they are written as such. Filters are 4×4 for the paper's 5×5: they cover each place as often as any other.
 """
 
 from itertools import pairwise
@@ -19,7 +19,7 @@ Norm = Literal["batch", "spectral"]
 
 
 def init(net: nn.Module) -> None:
-    """Weights N(0, 0.02²), BatchNorm scales N(1, 0.02²), biases 0 (Section 4)."""
+    """Weights N(0, 0.02²) (Section 4); BatchNorm scales N(1, 0.02²), biases 0 (the authors' code)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.02)

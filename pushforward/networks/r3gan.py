@@ -1,6 +1,7 @@
 """R3GAN: residual blocks with grouped convolutions, no normalisation, bilinear resampling. Huang et al. 2025,
-arXiv:2501.05441, Section 4 (configuration E): bottleneck blocks 1×1 → grouped 3×3 → 1×1 whose last layer starts at zero
-(Fixup; Zhang et al. 2019, arXiv:1901.09321), biases only before the leaky ReLUs, and a learned 4×4 basis at the bottom.
+arXiv:2501.05441, Section 4 (configuration E): inverted bottleneck blocks 1×1 → grouped 3×3 → 1×1 whose last layer
+starts at zero (Fixup; Zhang et al. 2019, arXiv:1901.09321), biases only before the leaky ReLUs, and a learned 4×4 basis
+at the bottom.
 
 `PointGenerator` and `PointCritic` are the same blocks on vectors, where every convolution is a linear layer.
 """

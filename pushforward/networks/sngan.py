@@ -117,7 +117,8 @@ class Critic(nn.Module):
 
     width, pyramid: channels of the first maps, and of those after (see `form`). classes, conditioning: "projection" at
     the head, or "concatenation" to the first maps of 16×16 or less. attention: as in `Generator`. wide: between a
-    block's two convolutions there are as many channels as after them, as in SAGAN, and not as before.
+    block's two convolutions there are as many channels as after them, as in SAGAN, and not as before. The logit has a
+    bias at all sizes, in the authors' code but at 32×32.
     """
 
     def __init__(

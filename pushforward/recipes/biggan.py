@@ -2,9 +2,10 @@
 arXiv:1809.11096.
 
 Differs from the paper: sizes, rates and the average's length for small machines (`--preset paper` for ImageNet's,
-whose batch `--accumulate` cuts into micro-batches, where BatchNorm sees each apart); no attention up to 32×32, as in
-the authors' code; one step of power iteration for each change of the weights, not for each forward pass;
-`--conditioning None` for data without labels.
+whose batch `--accumulate` cuts into micro-batches, and processes into parts, where BatchNorm sees each apart); no
+attention unless it is asked for (the authors' code: at 64×64 of larger images alone); fakes have the classes of the
+real examples beside them, for classes drawn evenly; power iteration starts exact, and takes a step for each change of
+the weights, in the authors' code for each forward pass; `--conditioning None` for data without labels.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from pushforward.core.duel import Sampler, two_players
+from pushforward.core.ema import half_life_from
 from pushforward.core.game import Batch, Game, Generate
-from pushforward.core.schedule import Schedule
 from pushforward.data.spec import DataSpec
 from pushforward.games.adversarial import Duel, GeneratorTerm, Loss, Rules, classes_of
 from pushforward.layers.conditioning import Conditioning
@@ -83,7 +84,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     D = biggan.Critic(spec.shape, cfg.width, classes, told, cfg.attention, cfg.pyramid)
     spectral(G)
     spectral(D)
-    ema = _half_life(cfg.ema, cfg.ema_start)
+    ema = half_life_from(cfg.ema_start, cfg.ema)
     players = two_players(G, D, lr=(cfg.critic_lr, cfg.lr), betas=(0.0, cfg.beta2), ema=ema, decay=cfg.decay())
     terms = [GeneratorTerm("orthogonal", cfg.orthogonal, partial(orthogonality, G))] if cfg.orthogonal else []
     duel = Duel(G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, joint=True, generator_terms=terms)
@@ -105,11 +106,3 @@ def weights_of(net: nn.Module) -> list[Tensor]:
     """Weights of the linear layers and convolutions, raw where they are normalised."""
     layers = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     return [layer.get_parameter(RAW if is_parametrized(layer, "weight") else "weight") for layer in layers]
-
-
-def _half_life(examples: float | None, start: int | None) -> float | Schedule | None:
-    if examples is None and start is not None:
-        raise ValueError(f"--ema-start is of the average, which --ema None leaves out, got {start}; leave it out too")
-    if examples is None or start is None:
-        return examples
-    return lambda seen: 0.0 if seen < start else examples

@@ -1,9 +1,9 @@
 """Conditional GAN: both players are given the class. Mirza & Osindero 2014, arXiv:1411.1784.
 
 Differs from the paper: on images, DCGAN's networks, the class as a bias of the critic's first layer, for perceptrons
-with maxout (`--maxout` for the paper's, but for tanh in place of the sigmoid, and dropout in the critic alone); Adam
-for momentum; normal latents for uniform ones; samples come from an average of the generator's weights (`--ema None` for
-the paper's).
+with maxout (`--maxout` for the paper's, but for tanh in place of the sigmoid, and dropout as in GAN's code, in the
+critic alone); Adam at one rate for momentum and a rate that falls; normal latents for uniform ones; samples come from
+an average of the generator's weights (`--ema None` for the paper's).
 """
 
 from dataclasses import dataclass

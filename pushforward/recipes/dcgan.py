@@ -1,7 +1,9 @@
 """DCGAN: convolutional generator and critic with BatchNorm. Radford et al. 2016, arXiv:1511.06434.
 
-Differs from the paper: normal latents for uniform ones; samples come from an average of the generator's weights
-(`--ema None` for the paper's); the width adapts to small machines (`--preset paper` for the paper's).
+Differs from the paper: filters of 4×4 for 5×5; normal latents for uniform ones; samples come from an average of the
+generator's weights (`--ema None` for the paper's), and by BatchNorm's running statistics, where the authors' code takes
+those of the batch at hand; after the first layer these are of channels, there of units; no weight decay; the width
+adapts to small machines (`--preset paper` for the paper's).
 """
 
 from dataclasses import dataclass

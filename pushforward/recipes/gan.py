@@ -1,8 +1,8 @@
 """GAN: two multilayer perceptrons in a minimax game, saturating or not. Goodfellow et al. 2014, arXiv:1406.2661.
 
-Differs from the paper: leaky ReLU for maxout with dropout in the critic (`--maxout` for the paper's); Adam at one rate
-for momentum and rates that fall; tanh for sigmoid; normal latents for uniform ones; the last layer starts without the
-data's marginals.
+Differs from the paper: three hidden layers of leaky ReLU with weights of He et al. in both players, for two of ReLU in
+the generator and of maxout with dropout in the critic (`--maxout` for the paper's); Adam at one rate for momentum and
+rates that fall; tanh for sigmoid; normal latents for uniform ones; the last layer starts without the data's marginals.
 """
 
 from dataclasses import dataclass

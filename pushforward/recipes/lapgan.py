@@ -1,8 +1,10 @@
 """LAPGAN: a conditional GAN for each level of a Laplacian pyramid, from coarse to fine. Denton et al. 2015,
 arXiv:1506.05751, Section 3; all levels train in turn on the same examples.
 
-Differs from the paper: Adam for momentum; the coarsest level's perceptrons are the project's (leaky ReLU, no dropout);
-normal noise; samples come from averages of the generators' weights; sizes for small machines (`--preset paper`).
+Differs from the paper: Adam at one rate for momentum and a rate that falls; the coarsest level's perceptrons are the
+project's (leaky ReLU, no dropout, tanh at the end); fakes of a level refine the coarse images of the real examples
+beside them, for those of others; sides halve evenly from the image's; normal noise; samples come from averages of the
+generators' weights; sizes for small machines (`--preset paper`).
 """
 
 from collections.abc import Callable, Iterator

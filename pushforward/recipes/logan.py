@@ -1,10 +1,10 @@
 """LOGAN: each latent takes a step that raises the critic's logit before both players learn from it. Wu et al. 2019,
 arXiv:1912.00953, Algorithm 1; gradients go through that step. Samples are drawn without it.
 
-Differs from the paper: BigGAN's networks with ReLU for BigGAN-deep's with leaky ReLU; which latent numbers may move is
-fixed and spread over z; latents are normal outside, and mapped to the paper's uniform ones within; one step of power
-iteration for each change of the weights, not for each forward pass; sizes, rates and weights for small machines
-(`--preset paper` for ImageNet's).
+Differs from the paper: BigGAN's networks with ReLU for BigGAN-deep's with leaky ReLU, without its orthogonality; which
+latent numbers may move is fixed and spread over z, and the gradient of all of them damps their step; latents are normal
+outside, and mapped to the paper's uniform ones within; fakes have the classes of the real examples beside them, for
+classes drawn evenly; sizes, rates and weights for small machines (`--preset paper` for ImageNet's).
 """
 
 import math
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.core.duel import Sampler, two_players
+from pushforward.core.ema import half_life_from
 from pushforward.core.game import Batch, Clock, Game, Generate
 from pushforward.data.spec import DataSpec
 from pushforward.games.adversarial import CriticTerm, Duel, GeneratorTerm, Loss, Rules, classes_of
@@ -62,16 +63,22 @@ class Config(Rules):
     beta2: float = 0.999
     """Adam's second decay; the first is 0."""
     ema: float | None = 10_000
-    """Half-life of the generator's average, in examples; None for the weights themselves."""
+    """Half-life of the generator's average, in examples (BigGAN: a decay of 0.9999 a step); None for the weights
+    themselves."""
+    ema_start: int | None = None
+    """Examples before which the average is a copy of the weights (BigGAN's code: those of 20 000 steps); None for an
+    average from the start, of short memory at first."""
     standing: int | None = 16
     """Batches that the statistics of samples' BatchNorms are taken of; None for running means."""
 
 
+PAPER = 2 * 2048  # examples seen in each of the generator's steps
 PRESETS = {
     "images": Config(),
     "paper": Config(
         examples=600_000_000, batch=2048, critic_steps=2, damping=5.0, moved=0.5, step_weight=300.0, latent=256,
-        width=96, shared=128, attention=64, lr=5e-5, critic_lr=2e-4, ema=30_000_000, standing=100,
+        width=96, shared=128, attention=64, lr=5e-5, critic_lr=2e-4, ema=6_931 * PAPER, ema_start=20_000 * PAPER,
+        standing=100,
     ),
 }  # fmt: skip
 
@@ -138,9 +145,8 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     D = biggan.Critic(spec.shape, cfg.width, classes, told, cfg.attention, cfg.pyramid)
     spectral(G)
     spectral(D)
-    players = two_players(
-        Uniform(G), D, lr=(cfg.critic_lr, cfg.lr), betas=(0.0, cfg.beta2), ema=cfg.ema, decay=cfg.decay()
-    )
+    ema = half_life_from(cfg.ema_start, cfg.ema)
+    players = two_players(Uniform(G), D, lr=(cfg.critic_lr, cfg.lr), betas=(0.0, cfg.beta2), ema=ema, decay=cfg.decay())
     optimised = Optimised(G, D, cfg)
     duel = Duel(
         G,

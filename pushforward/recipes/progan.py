@@ -1,8 +1,9 @@
 """ProGAN: both networks grow from 4×4 while they train, new layers fading in. Karras et al. 2018, arXiv:1710.10196.
 
 Equalised learning rates, pixel norm, the standard deviation among examples in the critic, WGAN-GP.
-Differs from the paper: one batch size for all resolutions; classes by an embedding beside z and by projection, for
-one-hot vectors and an auxiliary classifier; smaller and faster for small machines (`--preset paper` for the paper's).
+Differs from the paper: one batch size for all resolutions; the ramp of the average of Karras et al. 2020,
+arXiv:2006.06676; no mirror images of the data; classes by an embedding beside z and by projection, for one-hot vectors
+and an auxiliary classifier; smaller and faster for small machines (`--preset paper` for the paper's).
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Config(Rules):
     growing: bool = True
     """Whether the networks grow; otherwise they have their full size from the start."""
     group: int = 4
-    """Examples among which the critic is told the deviation (the authors' code: 16, the whole batch)."""
+    """Examples among which the critic is told the deviation (the paper's run: 16, the whole batch)."""
     phase: int = 10_000
     """Examples over which a level fades in, and as many before the next; fewer where the run is short."""
     lr: float = 2e-3

@@ -2,9 +2,10 @@
 arXiv:1802.05637, Eq. 9; spectral normalisation in the critic and its embedding, conditional BatchNorm in the generator.
 
 Differs from the paper: samples come from an average of the generator's weights (`--ema None` for the paper's); sizes
-for small machines (`--preset paper` for ImageNet's at 128×128); a generator's move has as many fakes as a critic's,
-where the authors' code has twice as many; one step of power iteration for each change of the weights, not for each
-forward pass.
+for small machines (`--preset paper` for ImageNet's at 128×128, without the noise that dequantises its images); fakes
+have the classes of the real examples beside them, for classes drawn evenly; a generator's move has as many fakes as a
+critic's, where the authors' code has twice as many; power iteration starts exact, and takes a step for each change of
+the weights, in the authors' code for each forward pass; concatenation is a bias of maps, for an embedding beside them.
 """
 
 from dataclasses import dataclass

@@ -2,8 +2,10 @@
 arXiv:1805.08318; self-attention in both players, hinge, projection, two rates and one critic step.
 
 Differs from the paper: samples come from an average of the generator's weights (`--ema None` for the paper's); sizes
-and rates for small machines (`--preset paper` for ImageNet's at 128×128); one step of power iteration for each change
-of the weights, not for each forward pass.
+and rates for small machines (`--preset paper` for ImageNet's at 128×128); fakes have the classes of the real examples
+beside them, for classes drawn evenly; power iteration starts exact; BatchNorm's running statistics forget faster.
+Attention is that of the authors' code: values of half the channels, keys and values pooled, where the paper has an
+eighth and no pooling.
 """
 
 from dataclasses import dataclass
@@ -41,7 +43,7 @@ class Config(Rules):
     beta1: float = 0.0
     """Adam's first decay."""
     beta2: float = 0.9
-    """Adam's second decay."""
+    """Adam's second decay (the authors' code: 0.999)."""
     ema: float | None = 10_000
     """Half-life of the generator's average, in examples; None for the weights themselves."""
 

@@ -2,8 +2,9 @@
 arXiv:1802.05957, Algorithm 1; the paper's residual networks on images, perceptrons on points.
 
 Differs from the paper: samples come from an average of the generator's weights (`--ema None` for the paper's); sizes
-for small machines (`--preset paper` for CIFAR-10's); a generator's move has as many fakes as a critic's, where the
-authors' code has twice as many; one step of power iteration for each change of the weights, not for each forward pass.
+for small machines (`--preset paper` for CIFAR-10's, with the length and the falling rate of the authors' code: the
+paper has twice as many rounds); a generator's move has as many fakes as a critic's, where the authors' code has twice
+as many; power iteration starts exact; classes by concatenation as a bias of maps, for an embedding beside them.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Config(Rules):
     lr: float = 1e-3
     """Learning rate of both players (the paper: 2e-4)."""
     lr_hold: float = 0.0
-    """Share of the run that the rate holds, before it falls to zero in a straight line (the paper: none)."""
+    """Share of the run that the rate holds, before it falls to zero in a straight line (the authors' code: 0)."""
     beta1: float = 0.0
     """Adam's first decay."""
     beta2: float = 0.9

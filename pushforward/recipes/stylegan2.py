@@ -2,10 +2,11 @@
 arXiv:1912.04958, configuration F: skip generator, residual critic, lazy R1 and path lengths, mixing, truncation.
 
 Differs from the paper: the automatic γ and the ramp of the average of Karras et al. 2020, arXiv:2006.06676, whose
-augmentation is `--augment ada`; regularisers join the steps that are taken anyway; the mean path length is that of the
-rounds before, without the bias of a start at 0; crossovers are drawn for each example; truncation is towards the mean
-of the class; samples have the same noise, for fresh noise in each, so that a latent is one image; for small machines,
-smaller networks and a shorter mapping (`--preset paper`, `cifar10` for the authors').
+augmentation is `--augment ada`; no mirror images of the data; regularisers join the steps that are taken anyway; the
+mean path length is that of the rounds before, from the second on without the bias of a start at 0; crossovers are drawn
+for each example; truncation is towards the mean of the class; samples have the same noise, for fresh noise in each, so
+that a latent is one image; for small machines, smaller networks and a shorter mapping (`--preset paper`, `cifar10` for
+the authors').
 """
 
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     terms = [] if cfg.path_weight is None else [GeneratorTerm("path", cfg.path_weight, paths.penalty, cfg.path_every)]
     duel = Duel(
         G, D, cfg, latent=cfg.latent, shape=spec.shape, classes=classes, draws=mixing.draws,
-        make=mixing.make,         generator_terms=terms, penalty_weight=lambda seen: gamma,
+        make=mixing.make, generator_terms=terms, penalty_weight=lambda seen: gamma,
     )  # fmt: skip
 
     def play(batches: Iterator[Batch], clock: Clock) -> Iterator[Move]:

@@ -266,8 +266,9 @@ def test_orthogonality_sums_over_all_of_the_generators_layers_but_the_embedding(
     assert {k for k, p in G.named_parameters() if p.grad is not None} == raw.keys()
 
 
-def test_biggans_average_is_a_copy_until_it_starts():
-    game = build(biggan, critic_steps=2, ema=100.0, ema_start=4 * N)
+@pytest.mark.parametrize("recipe", [biggan, logan])
+def test_the_average_is_a_copy_until_it_starts(recipe):
+    game = build(recipe, critic_steps=2, ema=100.0, ema_start=4 * N)
     engine = Engine(game, Stripes(), batch=N)
     apart = []
     for _ in range(3):

@@ -71,6 +71,7 @@ TABLE = [
     ),
     Published(
         "sngan", "paper", (3, 32, 32), 0, both(4_276_739, 1_053_825),
+        # Of the critic the authors' snresnet_32.py has one less: its last layer has no bias.
         "pfnet-research/sngan_projection, resnet_32.py (256), snresnet_32.py (128); counted by torch-mimicry 0.1.16",
     ),
     Published(
