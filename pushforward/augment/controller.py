@@ -19,7 +19,7 @@ class Controller:
 
     p: at the start, in [0, 1]; `.p` is a number [] on the device of the logits. target: in (-1, 1), or None to leave p
     as it is until `set`. speed: examples in which p can go from 0 to 1. Nothing here makes the host wait for the
-    device. Karras et al. 2020, arXiv:2006.06676, Section 3.1: r_t, 0.6, every 4 rounds, 500,000 examples.
+    device. Karras et al. 2020, arXiv:2006.06676, Section 3: r_t, 0.6, every 4 rounds, 500,000 examples.
     Differs from the paper: p stays at 1 at most.
     """
 

@@ -21,7 +21,7 @@ class DiffAugment:
 
     policy: any of color (brightness + U(-½, ½), then saturation × U(0, 2), then contrast × U(½, 1½)), translation (by
     up to 1/8 of each side, zeros beyond) and cutout (zeros in a rectangle of half the sides), done in this order.
-    Zhao et al. 2020, arXiv:2006.10738, Section 4.1; the ranges are those of the authors' code.
+    Zhao et al. 2020, arXiv:2006.10738, Section 4; the ranges are those of the authors' code.
     """
 
     def __init__(self, policy: tuple[str, ...] = POLICIES) -> None:
