@@ -13,7 +13,16 @@ from torch import Tensor
 from pushforward import pictures, sampling
 from pushforward.core.game import Game
 from pushforward.data.source import Data
-from pushforward.latent.arithmetic import BY_INPUT, BY_MEAN, Classify, add_differences, blend_classes, in_turn, tried
+from pushforward.latent.arithmetic import (
+    BY_INPUT,
+    BY_MEAN,
+    Classify,
+    add_differences,
+    blend_classes,
+    in_turn,
+    reached_by,
+    tried,
+)
 from pushforward.latent.classes import NotBlendable
 from pushforward.latent.generators import made
 from pushforward.latent.interpolation import spherical
@@ -121,8 +130,8 @@ def _arithmetic(game: Game, device: torch.device, seed: int, classify: Classify 
     arrays = {"arithmetic": np.stack([pictures.to_uint8(f.images[0]) for f in found])}
     arrays["arithmetic_y"] = np.array([[f.source, f.target] for f in found])
     arrays["arithmetic_strengths"] = strengths.cpu().numpy()
-    reached = [f.reached.numpy() for f in found if f.reached is not None]
-    return arrays | ({"arithmetic_reached": np.mean(reached, axis=0)} if reached else {})
+    reached = reached_by(found)
+    return arrays | ({} if reached is None else {"arithmetic_reached": reached.numpy()})
 
 
 def _neighbours(query: Tensor, data: Data) -> NDArray[np.uint8] | NDArray[np.float32]:

@@ -135,6 +135,12 @@ def blend_classes(
     return found
 
 
+def reached_by(found: Sequence[Arithmetic]) -> Tensor | None:
+    """Shares [S] of all pairs' samples that are taken for the target class; None where nobody said of any."""
+    told = [f.n * f.reached for f in found if f.reached is not None]
+    return torch.stack(told).sum(0) / sum(f.n for f in found) if told else None
+
+
 def in_turn(classes: Sequence[int], most: int = 10) -> list[tuple[int, int]]:
     """Pairs of each class and the next, the last with the first; at most `most`, evenly among them; none of one."""
     pairs = list(zip(classes, [*classes[1:], *classes[:1]], strict=True)) if len(classes) > 1 else []

@@ -99,12 +99,12 @@ def arithmetic(
 
 
 def _summed(opened: Opened, found: list[sums.Arithmetic], what: str, numbers: dict[str, Any]) -> Shown:
-    samples = sum(f.n for f in found)
-    reached = torch.stack([f.n * f.reached for f in found if f.reached is not None]).sum(0) / samples
+    reached = sums.reached_by(found)
+    assert reached is not None
     strengths = found[0].strengths.tolist()
     caption = (
         f"{opened.name}: samples of the first class, to which strength × {what} is added (seed {numbers['seed']}). "
-        f"Under the strengths: how many of {samples:,} such samples a classifier takes for the second."
+        f"Under the strengths: how many of {sum(f.n for f in found):,} such samples a classifier takes for the second."
     )
     rows = [f"{opened.label(f.source)} → {opened.label(f.target)}" for f in found for _ in f.images]
     columns = [f"{s:g}\n{100 * r:.0f} %" for s, r in zip(strengths, reached.tolist(), strict=True)]
