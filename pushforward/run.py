@@ -41,6 +41,13 @@ class DataOptions:
     """Share of unreadable files above which a folder is refused."""
     limit: int | None = None
     """Train on so many of the examples, always the same ones; the run is measured against all of them."""
+    mirror: bool = False
+    """Mirror training images left to right, one in two; the run is measured against the images as they are."""
+
+    @property
+    def reference(self) -> "DataOptions":
+        """Of what a run is measured against: all of the data, as they are."""
+        return dataclasses.replace(self, limit=None, mirror=False)
 
 
 @dataclass(frozen=True)
@@ -99,9 +106,8 @@ class Plan:
     command: str | None = None
 
     def reference(self, progress: bool = True) -> Data:
-        """All of the data that it names, of which it may train on a part."""
-        options = dataclasses.replace(self.data_options, limit=None)
-        return open_data(self.data, **dataclasses.asdict(options), progress=progress)
+        """All of the data that it names, as they are, of which it may train on a part, or on mirror images too."""
+        return open_data(self.data, **dataclasses.asdict(self.data_options.reference), progress=progress)
 
 
 class RunError(ValueError):
@@ -214,8 +220,9 @@ class Run:
         return data
 
     def reference(self, progress: bool = True) -> Data:
-        """What it is measured against: the data it was trained on, all of them where it was trained on a part."""
-        return self.data(progress) if self.plan.data_options.limit is None else self.plan.reference(progress)
+        """What it is measured against: the data it was trained on; all of them, as they are, where it was on others."""
+        options = self.plan.data_options
+        return self.data(progress) if options == options.reference else self.plan.reference(progress)
 
     def checkpoint(self, which: Literal["last", "best"] = "last") -> Path:
         """The newest checkpoint, or the best that was measured. Raises RunError where there is none."""

@@ -20,6 +20,7 @@ from pushforward.core.distributed import World
 from pushforward.core.engine import Engine
 from pushforward.core.runlog import rows
 from pushforward.data.catalogue import open_data
+from pushforward.data.mirrored import Mirrored
 from pushforward.progress import Progress
 from pushforward.run import Plan, Run, RunError, evaluate_samples, kind_of, measure
 
@@ -398,10 +399,13 @@ def test_training_leaves_the_processes_arithmetic_as_it_was(run: Run) -> None:
 
 
 def test_a_run_on_a_part_of_the_data_is_measured_against_all_of_them_and_resumes_on_its_part(tmp_path: Path) -> None:
-    run = pf.train("dcgan", data="digits", out=tmp_path / "part", **{**SMALL, "limit": 100, "evaluations": 1})
-    assert "--limit 100" in run.config["command"]
+    asked = {**SMALL, "limit": 100, "mirror": True, "evaluations": 1}
+    run = pf.train("dcgan", data="digits", out=tmp_path / "part", **asked)
+    assert "--limit 100 --mirror" in run.config["command"]
     assert run.data().size == 100
+    assert isinstance(run.data(), Mirrored)
     assert run.reference().size == 1797
+    assert not isinstance(run.reference(), Mirrored)
     (line,) = rows(run.folder / "metrics.jsonl")
     whole = evaluation.Evaluator(run.reference())
     part = evaluation.Evaluator(run.data())

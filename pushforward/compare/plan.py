@@ -101,7 +101,7 @@ class Comparison:
         default = DataOptions()
         for name, value in dataclasses.asdict(self.data_options).items():
             if value != getattr(default, name):
-                words += [f"--{name.replace('_', '-')}", str(value)]
+                words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
         return words
 
 

@@ -64,12 +64,13 @@ def open_data(
     cache: Path | None = None,
     progress: bool = True,
     limit: int | None = None,
+    mirror: bool = False,
 ) -> "Data":
     """Opens a data set of the catalogue, or a folder, .zip, .npy or .npz of one's own.
 
     Raises ValueError in one line: an unknown name, an option that does not fit, files that cannot be read.
     A folder named like an entry of the catalogue is opened as `./name`. limit: only so many of its examples, chosen at
-    random, always the same ones.
+    random, always the same ones. mirror: whether training sees mirror images of them too.
     """
     options = Options(resolution, channels, max_bad, cache, progress)
     if name in CATALOGUE:
@@ -83,4 +84,6 @@ def open_data(
             f"{name!r} is neither a data set nor an existing path{hint} (data sets: {', '.join(CATALOGUE)})"
         )
     data = importlib.import_module(f"pushforward.data.{module}").load(name, options)
-    return data if limit is None else importlib.import_module("pushforward.data.source").limited(data, limit)
+    if limit is not None:
+        data = importlib.import_module("pushforward.data.source").limited(data, limit)
+    return importlib.import_module("pushforward.data.mirrored").Mirrored(data) if mirror else data

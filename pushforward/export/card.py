@@ -129,6 +129,7 @@ def _training(run: Run, about: dict[str, Any]) -> str:
     data, spec = about["data"], about["data"]["spec"]
     classes = f", {spec['classes']} classes" if spec["classes"] else ""
     some = "" if data["limit"] is None else f"; {data['limit']:,} of its examples"
+    some += "; mirror images too" if data["mirror"] else ""
     average = any(place["average"] for place in about["networks"].values())
     options = run.plan.options
     rows = {

@@ -97,6 +97,7 @@ def describe(run: Run, game: Game, where: dict[str, Place], seen: int) -> dict[s
             "spec": data["spec"],
             "labels": data["labels"],
             "limit": run.plan.data_options.limit,
+            "mirror": run.plan.data_options.mirror,
         },
         "latent": list(game.latent),
         "classes": game.classes,

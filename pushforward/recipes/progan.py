@@ -2,8 +2,8 @@
 
 Equalised learning rates, pixel norm, the standard deviation among examples in the critic, WGAN-GP.
 Differs from the paper: one batch size for all resolutions; the ramp of the average of Karras et al. 2020,
-arXiv:2006.06676; no mirror images of the data; classes by an embedding beside z and by projection, for one-hot vectors
-and an auxiliary classifier; smaller and faster for small machines (`--preset paper` for the paper's).
+arXiv:2006.06676; mirror images of the data by `--mirror` alone; classes by an embedding beside z and by projection, for
+one-hot vectors and an auxiliary classifier; smaller and faster for small machines (`--preset paper` for the paper's).
 """
 
 from dataclasses import dataclass

@@ -4,9 +4,9 @@ Configuration E, with its schedules: learning rate, γ, Adam's β₂, the averag
 probability each follow half a cosine. Differs from the paper: on images, sizes, batches and rates for small machines,
 lazy penalties, a constant γ, a half-life that is constant after the ramp of Karras et al. 2020, arXiv:2006.06676, and
 no augmentation (`--preset cifar10`, `ffhq64` and `imagenet32` for the authors', but that ADA's changes of colour are as
-likely as its others, theirs half as likely, that data are not doubled by mirror images, and that `ffhq64` ends with its
-schedules, as its length was not found); both moves of a round see the same real examples; on points, the same residual
-blocks made of linear layers.
+likely as its others, theirs half as likely, that mirror images of the data take `--mirror`, and that `ffhq64` ends with
+its schedules, as its length was not found); both moves of a round see the same real examples; on points, the same
+residual blocks made of linear layers.
 """
 
 from dataclasses import dataclass, replace

@@ -1,12 +1,12 @@
 """StyleGAN: a mapping network's styles steer each layer of the generator, beside noise. Karras et al. 2019,
 arXiv:1812.04948, configuration F: a learned constant for an input, AdaIN, mixing regularisation, truncation in w.
 
-Differs from the paper: the constant starts random, as in StyleGAN2, for ones, which instance normalisation makes
-zeros; crossovers are drawn for each example, for one a batch; one batch size and one learning rate for all resolutions;
-the ramp of the average of Karras et al. 2020, arXiv:2006.06676; no mirror images of the data; classes by projection, in
-the authors' code by a logit for each; truncation is towards the mean of the class, in all layers; samples have the same
-noise, for fresh noise in each, so that a latent is one image; for small machines, R1 every fourth move, no growth and
-smaller networks (`--preset paper` for the paper's).
+Differs from the paper: the constant starts random, as in StyleGAN2, for ones, which instance normalisation makes zeros;
+crossovers are drawn for each example, for one a batch; one batch size and one learning rate for all resolutions; the
+ramp of the average of Karras et al. 2020, arXiv:2006.06676; mirror images of the data by `--mirror` alone; classes by
+projection, in the authors' code by a logit for each; truncation is towards the mean of the class, in all layers;
+samples have the same noise, for fresh noise in each, so that a latent is one image; for small machines, R1 every fourth
+move, no growth and smaller networks (`--preset paper` for the paper's).
 """
 
 from dataclasses import dataclass

@@ -2,11 +2,11 @@
 arXiv:1912.04958, configuration F: skip generator, residual critic, lazy R1 and path lengths, mixing, truncation.
 
 Differs from the paper: the automatic γ and the ramp of the average of Karras et al. 2020, arXiv:2006.06676, whose
-augmentation is `--augment ada`; no mirror images of the data; regularisers join the steps that are taken anyway; the
-mean path length is that of the rounds before, from the second on without the bias of a start at 0; crossovers are drawn
-for each example; truncation is towards the mean of the class; samples have the same noise, for fresh noise in each, so
-that a latent is one image; for small machines, smaller networks and a shorter mapping (`--preset paper`, `cifar10` for
-the authors').
+augmentation is `--augment ada`; mirror images of the data by `--mirror` alone; regularisers join the steps that are
+taken anyway; the mean path length is that of the rounds before, from the second on without the bias of a start at 0;
+crossovers are drawn for each example; truncation is towards the mean of the class; samples have the same noise, for
+fresh noise in each, so that a latent is one image; for small machines, smaller networks and a shorter mapping
+(`--preset paper`, `cifar10` for the authors').
 """
 
 from collections.abc import Iterator

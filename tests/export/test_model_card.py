@@ -76,11 +76,11 @@ def test_it_says_what_is_known_against_the_generator(other: Run) -> None:
 
 def test_it_says_of_how_many_examples_a_part_was(other: Run) -> None:
     config = json.loads((other.folder / "config.json").read_text())
-    config["data"]["options"]["limit"] = 1200
+    config["data"]["options"] |= {"limit": 1200, "mirror": True}
     (other.folder / "config.json").write_text(json.dumps(config))
     measured(other, {"seen": int(other.checkpoint().name), "quick": False, "metrics": MEASURED})
     text = card_of(Run(other.folder))
-    assert rows_of(text)["Data"] == ["shapes: images of 1×8×8, 3 classes; 1,200 of its examples"]
+    assert rows_of(text)["Data"] == ["shapes: images of 1×8×8, 3 classes; 1,200 of its examples; mirror images too"]
     assert "It was trained on 1,200 examples, and measured against all of its data" in text
     assert "a copy of them" not in text
 
