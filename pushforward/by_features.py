@@ -19,7 +19,7 @@ from pushforward.encoders.resize import Mode
 from pushforward.metrics.comparison import Comparison
 from pushforward.run import Run, resolve_device
 from pushforward.scoring import Scores, comparable, compare, score
-from pushforward.sets import is_run, like, open_set, reals_of
+from pushforward.sets import is_run, like, open_set, reals_of, trained_on
 from pushforward.spaces import Tell, encoder_for
 
 FEATURES = "inception"
@@ -155,7 +155,8 @@ def _opened(whats: tuple[str, ...], real: str | None, asked: Asked) -> _Opened:
         n, seed = asked.n, asked.seed
         return open_set(name, options, n=n, seed=seed, checkpoint=asked.checkpoint, device=asked.device)
 
-    reals = reals_of(runs[0], options, asked.n, asked.seed) if real is None else opened(real)
+    own = reals_of if asked.held_out is None else trained_on
+    reals = own(runs[0], options, asked.n, asked.seed) if real is None else opened(real)
     fakes = [opened(what) for what in whats]
     held_out = None if asked.held_out is None else opened(asked.held_out)
     if isinstance(held_out, str):

@@ -140,7 +140,7 @@ class Course:
 def evaluator_for(plan: Plan, data: Data, device: torch.device) -> Evaluator:
     """What will measure the run. Made first: what keeps a network from being had is said before anything is written."""
     asked = looks(plan.options.evaluate)
-    data = data if plan.data_options == plan.data_options.reference else plan.reference(progress=False)
+    data = plan.reference(data, progress=False)
     encoders = []
     if asked.features:
         reals = of_data(data, plan.data, Options(progress=False))

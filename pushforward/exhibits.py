@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pushforward import pictures, sampling
 from pushforward.core.game import Game
+from pushforward.data.mirrored import Mirrored
 from pushforward.data.source import Data
 from pushforward.latent.arithmetic import (
     BY_INPUT,
@@ -135,12 +136,18 @@ def _arithmetic(game: Game, device: torch.device, seed: int, classify: Classify 
 
 
 def _neighbours(query: Tensor, data: Data) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """[q, k, ...]: the nearest of the training examples (at most 20,000 of them) by distance between pixels."""
+    """[q, k, ...]: the nearest of the training examples (at most 20,000 of them) by distance between pixels.
+
+    Mirror images are searched too where training has seen them.
+    """
+    both = isinstance(data, Mirrored)
+    data = data.data if isinstance(data, Mirrored) else data
     searched = SEARCHED if data.size is None else min(data.size, SEARCHED)
     a, squared = query.flatten(1), torch.empty(len(query), 0)
     near: list[list[Tensor]] = [[] for _ in query]
     for start in range(0, searched, CHUNK):
         pool = data.batch(0, start, min(start + CHUNK, searched), torch.device("cpu"))["x"]
+        pool = torch.cat([pool, pool.flip(3)]) if both else pool
         b = pool.flatten(1)
         more = a.square().sum(1, keepdim=True) - 2 * a @ b.T + b.square().sum(1)
         held = squared.shape[1]

@@ -18,6 +18,7 @@ from pushforward.core.game import Batch, Game
 from pushforward.core.seeding import seed_of, torch_seeded
 from pushforward.core.training import Outcome
 from pushforward.data.catalogue import CATALOGUE, open_data
+from pushforward.data.mirrored import Mirrored
 from pushforward.data.source import Data
 from pushforward.data.spec import DataSpec
 from pushforward.looks import looks
@@ -43,11 +44,6 @@ class DataOptions:
     """Train on so many of the examples, always the same ones; the run is measured against all of them."""
     mirror: bool = False
     """Mirror training images left to right, one in two; the run is measured against the images as they are."""
-
-    @property
-    def reference(self) -> "DataOptions":
-        """Of what a run is measured against: all of the data, as they are."""
-        return dataclasses.replace(self, limit=None, mirror=False)
 
 
 @dataclass(frozen=True)
@@ -105,9 +101,12 @@ class Plan:
     options: RunOptions = field(default_factory=RunOptions)
     command: str | None = None
 
-    def reference(self, progress: bool = True) -> Data:
-        """All of the data that it names, as they are, of which it may train on a part, or on mirror images too."""
-        return open_data(self.data, **dataclasses.asdict(self.data_options.reference), progress=progress)
+    def reference(self, data: Data, progress: bool = True) -> Data:
+        """What a run on `data`, the plan's, is measured against: all that it names, unmirrored."""
+        if self.data_options.limit is None:
+            return data.data if isinstance(data, Mirrored) else data
+        options = dataclasses.replace(self.data_options, limit=None, mirror=False)
+        return open_data(self.data, **dataclasses.asdict(options), progress=progress)
 
 
 class RunError(ValueError):
@@ -220,9 +219,8 @@ class Run:
         return data
 
     def reference(self, progress: bool = True) -> Data:
-        """What it is measured against: the data it was trained on; all of them, as they are, where it was on others."""
-        options = self.plan.data_options
-        return self.data(progress) if options == options.reference else self.plan.reference(progress)
+        """What it is measured against: all of its data, unmirrored. Raises RunError when they have changed since."""
+        return self.plan.reference(self.data(progress), progress)
 
     def checkpoint(self, which: Literal["last", "best"] = "last") -> Path:
         """The newest checkpoint, or the best that was measured. Raises RunError where there is none."""

@@ -13,13 +13,13 @@ import torch
 import trees
 
 import pushforward as pf
-from pushforward import course, evaluation, exhibits, sampling, session
+from pushforward import course, evaluation, exhibits, sampling, session, sets
 from pushforward.cli import main
 from pushforward.core.checkpoint import CheckpointError
 from pushforward.core.distributed import World
 from pushforward.core.engine import Engine
 from pushforward.core.runlog import rows
-from pushforward.data.catalogue import open_data
+from pushforward.data.catalogue import Options, open_data
 from pushforward.data.mirrored import Mirrored
 from pushforward.progress import Progress
 from pushforward.run import Plan, Run, RunError, evaluate_samples, kind_of, measure
@@ -283,6 +283,26 @@ def test_latents_of_one_number_are_interpolated_along_a_line(tmp_path: Path) -> 
     assert (run.folder / "exhibits.npz").exists()
 
 
+def test_a_copy_of_a_mirror_image_is_its_own_nearest_neighbour_where_training_saw_it() -> None:
+    query = open_data("digits").examples(40, seed=7)["x"]
+    for x in (query, query.flip(3)):
+        found = exhibits._neighbours(x, open_data("digits", mirror=True))
+        assert np.array_equal(found[:, 0], exhibits.shown(x, None))
+    plain = exhibits._neighbours(query.flip(3), open_data("digits"))
+    assert not np.array_equal(plain[:, 0], exhibits.shown(query.flip(3), None))
+
+
+def test_a_mirrored_run_is_measured_against_the_data_it_was_trained_on_alone(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 255, (60, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    asked = {**SMALL, "examples": 100, "mirror": True, "evaluations": 0, "measure": False}
+    run = pf.train("dcgan", data=str(tmp_path / "x.npy"), out=tmp_path / "r", **asked)
+    assert np.array_equal(run.reference().levels(60, 0)[0][:, 0].numpy(), x)
+    np.save(tmp_path / "x.npy", 255 - x)
+    with pytest.raises(RunError, match="their content changed"):
+        run.reference()
+
+
 def test_nearest_neighbours_over_chunks_are_those_of_one_search(monkeypatch: pytest.MonkeyPatch) -> None:
     data = open_data("digits")
     query = data.examples(4, seed=7)["x"]
@@ -406,6 +426,14 @@ def test_a_run_on_a_part_of_the_data_is_measured_against_all_of_them_and_resumes
     assert isinstance(run.data(), Mirrored)
     assert run.reference().size == 1797
     assert not isinstance(run.reference(), Mirrored)
+    assert sets.reals_of(run, Options(progress=False)).size == 1797
+    learnt = sets.trained_on(run, Options(progress=False))
+    assert learnt.size == 200
+    assert learnt.labels is not None
+    shown = torch.cat([part.images for part in learnt.parts()])  # type: ignore[arg-type]
+    assert torch.equal(shown[:100].flip(3), shown[100:])
+    assert np.array_equal(learnt.labels[:100], learnt.labels[100:])
+    assert np.concatenate([part.rows for part in learnt.parts()]).tolist() == [*range(200)]
     (line,) = rows(run.folder / "metrics.jsonl")
     whole = evaluation.Evaluator(run.reference())
     part = evaluation.Evaluator(run.data())

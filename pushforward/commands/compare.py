@@ -53,6 +53,10 @@ class Compare:
     """1 for grey, 3 for colour; None leaves the choice to the data."""
     max_bad: float = 0.01
     """Share of unreadable files above which a folder is refused."""
+    limit: int | None = None
+    """Train on so many of the examples, always the same ones; runs are measured against all of them."""
+    mirror: bool = False
+    """Mirror training images left to right, one in two; runs are measured against the images as they are."""
 
 
 def do_compare(arguments: list[str]) -> int:
@@ -126,7 +130,7 @@ def _comparison(asked: Compare, command: str) -> "tuple[Comparison, Path]":
     if asked.budget is not None and asked.examples is not None:
         raise ValueError("a run ends by its --budget or by its --examples, got both; leave one out")
     seconds = None if asked.examples is not None else parse_budget(asked.budget or "10m")
-    options = DataOptions(asked.resolution, asked.channels, asked.max_bad)
+    options = DataOptions(asked.resolution, asked.channels, asked.max_bad, asked.limit, asked.mirror)
     entries = tuple(_entry(words, asked.data) for words in asked.recipes)
     data = open_data(asked.data, **dataclasses.asdict(options))
     if asked.features is not None:
@@ -181,6 +185,8 @@ def _entry(text: str, data: str) -> "Entry":
 def _announced(comparison: "Comparison", left: int) -> str:
     """How much is to come, of the whole."""
     whole = len(comparison.entries) * comparison.seeds
+    if not left:
+        return f"of {whole} runs none is left to train"
     runs = f"{whole} runs" if left == whole else f"{left} of {whole} runs left,"
     if comparison.seconds is None:
         return f"{runs} of {comparison.examples:,} examples, {comparison.jobs} at once"

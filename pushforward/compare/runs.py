@@ -63,9 +63,10 @@ class Task:
 
 
 def left(comparison: Comparison, folder: Path) -> int:
-    """How many runs are neither finished nor known to fail."""
-    places = [run_folder(folder, entry, seed) for entry in comparison.entries for seed in range(comparison.seeds)]
-    return sum(not finished(place) and failure(place) is None for place in places)
+    """How many runs are neither finished nor would fail again."""
+    timed = [entry for entry in comparison.entries if not _fails(folder / "probes" / entry.slug)]
+    places = [run_folder(folder, entry, seed) for entry in timed for seed in range(comparison.seeds)]
+    return sum(not finished(place) and not _fails(place) for place in places)
 
 
 def carry_out(comparison: Comparison, folder: Path, watch: Watch, launch: Launch | None = None) -> bool:
@@ -201,13 +202,17 @@ def _fail(place: Path, status: int) -> None:
     write_text(place.with_name(f"{place.name}.failed"), json.dumps(told))
 
 
-def _forget_kill(place: Path) -> None:
-    """A child that was killed from outside is tried again; one that ended by itself would end so again."""
+def _fails(place: Path) -> bool:
+    """Whether a child failed that would fail again: it ended by itself, and was not killed from outside."""
     path = place.with_name(f"{place.name}.failed")
-    if path.exists():
-        status = json.loads(path.read_text(encoding="utf-8"))["status"]
-        if status < 0 or status == STOPPED:
-            path.unlink()
+    status = json.loads(path.read_text(encoding="utf-8"))["status"] if path.exists() else None
+    return status is not None and status >= 0 and status != STOPPED
+
+
+def _forget_kill(place: Path) -> None:
+    """A child that was killed from outside is tried again."""
+    if not _fails(place):
+        place.with_name(f"{place.name}.failed").unlink(missing_ok=True)
 
 
 def _reason(log: Path, status: int) -> str:

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from pushforward.core.schedule import Schedule
 
 
-def half_life_from(start: int | None, half_life: float | None) -> float | Schedule | None:
-    """A half-life whose average is a copy of the weights before `start` examples, without a ramp; None: no average.
+def half_life_from(half_life: float | None, start: int | None) -> float | Schedule | None:
+    """What `EMA` takes for an average that is a copy of the weights before `start` examples, and has no ramp after.
 
-    start: None for an average from the beginning. Raises ValueError for a start of no average.
+    Without a start the half-life as it is, whose average has its ramp; None for no average. Raises ValueError for a
+    start of no average.
     """
     if half_life is None and start is not None:
-        raise ValueError(f"--ema-start is of the average, which --ema None leaves out, got {start}; leave it out too")
+        raise ValueError(f"without an average (ema None) ema_start has no meaning, got {start}; leave it out too")
     if half_life is None or start is None:
         return half_life
     return lambda seen: 0.0 if seen < start else half_life

@@ -8,10 +8,10 @@ from pushforward.data.source import BLOCK, Data, digest
 
 
 class Mirrored:
-    """Data whose training images are as they are or mirrored left to right, as likely; for evaluation, as they are.
+    """Data whose images are each mirrored left to right with probability ½ in training, and never for evaluation.
 
-    Which ones is a function of (seed, position) like all else: it does not depend on how the stream is cut.
-    Raises ValueError for points.
+    Which ones is a function of (seed, position) like all else: it does not depend on how the stream is cut. data: as
+    they are. Raises ValueError for points.
     """
 
     def __init__(self, data: Data) -> None:
@@ -23,7 +23,7 @@ class Mirrored:
         self._coins: dict[tuple[int, int, torch.device], Tensor] = {}
 
     def batch(self, seed: int, start: int, stop: int, device: torch.device) -> dict[str, Tensor]:
-        """Positions `start` to `stop` of the data's stream, half of them mirrored."""
+        """Positions `start` to `stop` of the data's stream, each as its coin has it."""
         batch = self.data.batch(seed, start, stop, device)
         blocks = range(start // BLOCK, (stop - 1) // BLOCK + 1)
         coins = torch.cat([self._thrown(seed, block, device) for block in blocks])

@@ -27,15 +27,13 @@ VERSION = 1
 
 
 def check_free(out: Path) -> None:
-    """Raises ValueError where `out` is more than an empty folder, or one that can't be replaced.
+    """Raises ValueError where `out` is more than an empty folder, or the current one, which would be gone.
 
     An export never writes over anything.
     """
     if out.is_dir() and not any(out.iterdir()):
-        here = out.samefile(Path())
-        if here or os.path.ismount(out.resolve()):
-            held = "the current folder" if here else "a mount point"
-            raise ValueError(f"{out} is to be replaced by another folder, got {held}; name a new folder in it")
+        if out.samefile(Path()):
+            raise ValueError(f"{out} is to be replaced, got the current folder; name a new folder in it")
         return
     if out.exists() or out.is_symlink():
         held = "an exported generator already" if (out / ABOUT).exists() else "something else already"
@@ -46,10 +44,16 @@ def check_free(out: Path) -> None:
 def whole(out: Path) -> Iterator[Path]:
     """A hidden folder beside `out` to write into, which becomes `out` at the end; removed if anything fails before.
 
-    Raises ValueError, before anything is written, where `out` is not free.
+    Raises ValueError, before anything is written, where `out` is not free, or can't be replaced, as a mount point.
     """
     check_free(out)
     place = out.resolve()  # of a link, the folder that it leads to
+    if place.is_dir():
+        try:
+            place.rmdir()
+        except OSError as error:
+            raise ValueError(f"{out} can't be replaced ({error.strerror}); name a new folder in it") from error
+        place.mkdir()
     beside = place.with_name(f".{place.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)

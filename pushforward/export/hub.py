@@ -34,32 +34,33 @@ CARRIED = (ABOUT, TENSORS, ONNX, PICTURE, CARD)
 def push(folder: str | Path, repo: str, *, public: bool = False) -> str:
     """Sends an exported generator to the repository `OWNER/NAME`, made if there is none, and returns its address.
 
-    public: whether it is open to all, or to be. Raises ValueError, before anything is sent, for a damaged folder, and
-    where there is a repository already that is private or open against this.
+    public: publish: a new repository is open to all, and one that is open may be written to. Raises ValueError, before
+    anything is sent, for a damaged folder, and where there is a repository already that is open or private against it.
     """
     folder = Path(folder)
     _check_name(repo)
     named = check_folder(folder, CARRIED)["files"]
     there = [name for name in CARRIED if (name in named or name in (ABOUT, CARD)) and (folder / name).is_file()]
     with _talking("push to", repo) as api:
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
         api.create_repo(repo, private=not public, exist_ok=True)
         info = api.model_info(repo)
-        if public is not info.private:
-            former = {file.rfilename for file in info.siblings or ()} & set(CARRIED) - set(there)
-            changes = [CommitOperationAdd(name, folder / name) for name in there]
-            changes += [CommitOperationDelete(name) for name in sorted(former)]
-            api.create_commit(repo, changes, commit_message="Add a generator")
-            return f"{api.endpoint}/{repo}"
-    if public:
+    if public and info.private:
         raise ValueError(
             f"{repo} is private, and --public opens new repositories alone, so that nothing was sent; "
             "open it in its settings on the hub, or push without --public"
         )
-    raise ValueError(
-        f"{repo} is open to all, so that nothing was sent; give --public to publish there, or name another"
-    )
+    if not public and info.private is not True:
+        raise ValueError(
+            f"{repo} is open to all, so that nothing was sent; give --public to publish there, or name another"
+        )
+    with _talking("push to", repo) as api:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        former = {file.rfilename for file in info.siblings or ()} & set(CARRIED) - set(there)
+        changes = [CommitOperationAdd(name, folder / name) for name in there]
+        changes += [CommitOperationDelete(name) for name in sorted(former)]
+        api.create_commit(repo, changes, commit_message="Add a generator")
+    return f"{api.endpoint}/{repo}"
 
 
 def pull(repo: str, out: str | Path, *, revision: str | None = None) -> Path:

@@ -145,7 +145,8 @@ def ganspace(features: Tensor, codes: Tensor, n: int, read: Tensor | None = None
     values: the share of the features' variance along each axis. Of codes that are features themselves (styles w), the
     axes are the directions. read: the numbers of codes that features depend on, bool [Z], by default all: others move
     with them by chance alone, and stay. Härkönen et al. 2020, arXiv:2004.02546, Section 2.2; their edits move some
-    layers' styles alone, these all.
+    layers' styles alone, these all. Of more than 2,048 features a randomised decomposition looks for as many axes as
+    numbers are read: exact where there are no more, as after a linear layer.
     Raises ValueError for more directions than numbers that are read, or no more codes than these.
     """
     read = torch.ones(codes.shape[1], dtype=torch.bool) if read is None else read.cpu()
@@ -166,14 +167,13 @@ def ganspace(features: Tensor, codes: Tensor, n: int, read: Tensor | None = None
 def _principal(x: Tensor, n: int, rank: int) -> tuple[Tensor, Tensor]:
     """Variances [n] along the strongest principal axes [F, n] of x [N, F], whose mean is 0.
 
-    rank: how many axes are looked for where features are many, by a randomised decomposition: exact where x has no
-    more of them, as what a linear layer makes of so many numbers.
+    rank: how many axes are looked for where features are many; n or more.
     """
     if x.shape[1] <= EXACT:
         values, axes = torch.linalg.eigh(x.T @ x / len(x))  # ascending
         return values.flip(0)[:n].clamp_min(0), axes.flip(1)[:, :n]
     with torch_seeded("directions", 0):
-        _, roots, axes = torch.pca_lowrank(x, min(*x.shape, max(n, rank) + MORE), center=False, niter=4)
+        _, roots, axes = torch.pca_lowrank(x, min(*x.shape, rank + MORE), center=False, niter=4)
     return roots[:n].square() / len(x), axes[:, :n]
 
 

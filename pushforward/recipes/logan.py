@@ -145,7 +145,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     D = biggan.Critic(spec.shape, cfg.width, classes, told, cfg.attention, cfg.pyramid)
     spectral(G)
     spectral(D)
-    ema = half_life_from(cfg.ema_start, cfg.ema)
+    ema = half_life_from(cfg.ema, cfg.ema_start)
     players = two_players(Uniform(G), D, lr=(cfg.critic_lr, cfg.lr), betas=(0.0, cfg.beta2), ema=ema, decay=cfg.decay())
     optimised = Optimised(G, D, cfg)
     duel = Duel(

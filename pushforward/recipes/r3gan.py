@@ -65,7 +65,7 @@ class Config(Rules):
     """Whether the half-life grows from 0 to `ema` as the others fall."""
 
 
-PAPER = Config(  # examples of the schedules
+PAPER = Config(  # examples: the schedules' length; presets that go on have their own
     examples=20_000_000, batch=512, width=768, full=32, lr=2e-4, lr_end=5e-5, penalty_every=1, settle=1.0,
     ema_grows=True, augment="ada", augment_groups=("blit", "geometry", "color", "cutout"),
 )  # fmt: skip
@@ -104,7 +104,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         G = networks.PointGenerator(cfg.latent, spec.size, cfg.width, cfg.blocks, classes)
         D = networks.PointCritic(spec.size, cfg.width, cfg.blocks, classes)
 
-    settled, rested = (max(round(share * cfg.examples), 1) for share in (cfg.settle, cfg.lr_settle))
+    settled, lr_settled = (max(round(share * cfg.examples), 1) for share in (cfg.settle, cfg.lr_settle))
 
     if cfg.augment_p_end is not None and cfg.augment != "ada":
         raise ValueError(f"--augment-p-end is ADA's, got --augment {cfg.augment}; give --augment ada, or leave it out")
@@ -114,7 +114,7 @@ def build(cfg: Config, spec: DataSpec) -> Game:
     def towards(start: float, end: float | None) -> Schedule | None:
         return None if end is None else cosine(start, end, settled)
 
-    falling, held = cosine(1.0, cfg.lr_end / cfg.lr, rested), cfg.decay()
+    falling, held = cosine(1.0, cfg.lr_end / cfg.lr, lr_settled), cfg.decay()
     beta2 = cosine(cfg.beta2, cfg.beta2_end, settled)
     players = two_players(
         G,

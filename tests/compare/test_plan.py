@@ -11,6 +11,7 @@ from comparing import ASKED, RECIPES, Killed, plan_of
 from pushforward.cli import main
 from pushforward.compare import runs
 from pushforward.compare.plan import keep_plan
+from pushforward.run import DataOptions
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -67,6 +68,15 @@ def test_a_preset_that_changed_is_noticed_where_the_folder_alone_is_named(
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     with pytest.raises(ValueError, match="width of cgan --width 8 --batch 50: 32 there, 8 asked"):
         keep_plan(plan_of(compared), tmp_path)
+
+
+def test_runs_are_asked_for_the_same_data(compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "start", Killed)
+    words = ["dcgan", "--data", "digits", "--examples", "300", "--limit", "200", "--mirror"]
+    assert main(["compare", *words, "--out", str(tmp_path / "c")]) == 1  # no run finished
+    plan = plan_of(tmp_path / "c")
+    assert plan.data_options == DataOptions(limit=200, mirror=True)
+    assert plan.words(plan.entries[0], 0, 300, None, tmp_path)[-3:] == ["--limit", "200", "--mirror"]
 
 
 def test_data_that_changed_is_noticed_where_the_folder_alone_is_named(

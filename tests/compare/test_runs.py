@@ -17,7 +17,7 @@ from comparing import RECIPES, Inline, Killed, last, plan_of
 from pushforward.compare import child, runs
 from pushforward.compare.curve import due
 from pushforward.compare.results import collect
-from pushforward.compare.runs import carry_out
+from pushforward.compare.runs import carry_out, left
 from pushforward.compare.watch import Watch
 from pushforward.core import runlog
 
@@ -130,8 +130,15 @@ def test_a_killed_child_is_told_of_and_tried_again_by_the_next_call(compared: Pa
     row = next(row for row in collect(plan, copy).rows if row.entry.label == RECIPES[0])
     assert row.reason == "seed 0: killed by SIGKILL (was there enough memory?)"
     assert len(row.finished) == 1
+    assert left(plan, copy) == 1
     assert carry_out(plan, copy, Watch(quiet=True), Inline)
     assert last(log.parent) == whole
+    assert left(plan, copy) == 0
+    for seed in range(2):
+        (copy / "runs" / f"gan-width-8-batch-50-lr-1e30-{seed}.failed").unlink()
+    assert left(plan, copy) == 2
+    (copy / "probes" / "gan-width-8-batch-50-lr-1e30.failed").write_text('{"reason": "no", "status": 1}')
+    assert left(plan, copy) == 0  # what can't be timed does not begin
 
 
 def test_a_child_whose_parent_is_gone_saves_and_stops(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A generator in a folder of its own: the same samples as its run's, bit for bit, or a refusal that names the file."""
 
+import errno
 import json
 import os
 import shutil
@@ -233,6 +234,10 @@ def test_a_folder_appears_whole_or_not_at_all(run: Run, tmp_path: Path, monkeypa
     assert {path.name for path in (tmp_path / "generator").iterdir()} == {ABOUT, TENSORS, PICTURE, CARD}
 
 
+def busy(self: Path) -> None:
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
 def test_a_link_to_an_empty_folder_is_followed_and_what_cannot_be_replaced_is_refused(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,8 +252,8 @@ def test_a_link_to_an_empty_folder_is_followed_and_what_cannot_be_replaced_is_re
     with pytest.raises(ValueError, match="got the current folder; name a new folder in it"):
         export(run, ".")
     (tmp_path / "mounted").mkdir()
-    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "mounted")
-    with pytest.raises(ValueError, match="got a mount point; name a new folder in it"):
+    monkeypatch.setattr(Path, "rmdir", busy)
+    with pytest.raises(ValueError, match=r"mounted can't be replaced \(Device or resource busy\); name a new folder"):
         export(run, tmp_path / "mounted")
     assert list(here.iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "here", "link", "mounted"}

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pushforward.latent.arithmetic import add_differences, blend_classes, class_means, in_turn, shifted, tried
+from pushforward.latent.arithmetic import (
+    Arithmetic,
+    add_differences,
+    blend_classes,
+    class_means,
+    in_turn,
+    reached_by,
+    shifted,
+    tried,
+)
 from pushforward.latent.classes import Blend, NotBlendable, between, class_grid
 from pushforward.latent.interpolation import interpolate, linear, spherical
 from pushforward.networks import dcgan, r3gan
@@ -127,6 +136,15 @@ def test_adding_a_difference_brings_as_many_codes_over_as_the_normal_law_says():
     # The codes tried are not those that the difference was found from.
     first = z[4000:][y[4000:] == 0][0]
     torch.testing.assert_close(found.images[0, 0].flatten(), first)
+
+
+def test_pairs_count_by_their_samples():
+    shares = [(torch.tensor([0.0, 1.0]).double(), 1), (torch.tensor([0.4, 0.2]).double(), 3)]
+    found = [Arithmetic(0, 1, T, T, reached, n=n) for reached, n in shares]
+    reached = reached_by(found)
+    assert reached is not None
+    assert reached.tolist() == pytest.approx([0.3, 0.4])
+    assert reached_by([Arithmetic(0, 1, T, T)]) is None
 
 
 def test_a_class_without_samples_is_refused_with_those_there_are():

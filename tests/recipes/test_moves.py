@@ -259,7 +259,7 @@ def test_a_probability_at_the_end_that_is_none_is_refused_before_training():
         build("r3gan", COLOURS, group=4, augment="ada", augment_p_end=1.5)
     with pytest.raises(ValueError, match="--augment-p-end is ADA's, got --augment diffaugment"):
         build("r3gan", COLOURS, group=4, augment="diffaugment", augment_p_end=0.5)
-    with pytest.raises(ValueError, match="--ema-start is of the average, which --ema None leaves out, got 9"):
+    with pytest.raises(ValueError, match=r"without an average \(ema None\) ema_start has no meaning, got 9"):
         build("biggan", COLOURS, ema=None, ema_start=9)
 
 
