@@ -3,10 +3,12 @@
 import dataclasses
 from typing import Any
 
+import played
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from played import assert_same_loss, nets
+from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from pushforward import recipes
@@ -35,25 +37,7 @@ def batches(spec: DataSpec):
 
 
 def moves(game: Game, spec: DataSpec, seen: int = 0) -> list[Move]:
-    clock = Clock(seed=2)
-    clock.begin_round()
-    clock.seen = seen
-    return [move for move in game.play(batches(spec), clock) if isinstance(move, Move)]
-
-
-def nets(game: Game) -> tuple[nn.Module, nn.Module]:
-    return game.players["generator"].nets["G"], game.players["critic"].nets["D"]
-
-
-def gradients(loss: Tensor, net: nn.Module) -> list[Tensor]:
-    return list(torch.autograd.grad(loss, list(net.parameters()), allow_unused=True, materialize_grads=True))
-
-
-def assert_same_loss(found: Tensor, expected: Tensor, net: nn.Module) -> None:
-    """The same value, and the same gradients for the mover."""
-    assert found.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-6)
-    for a, b in zip(gradients(found, net), gradients(expected, net), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+    return played.moves(game, batches(spec), seen)
 
 
 ROUNDS = [

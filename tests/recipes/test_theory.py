@@ -2,12 +2,15 @@
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
+import played
 import pytest
 import torch
 import torch.nn.functional as F
+from played import nets
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import RMSprop
@@ -25,6 +28,7 @@ from pushforward.report.sections import surface
 N = 8
 PLANE, GREY = DataSpec("plane", "points", (2,)), DataSpec("grey", "images", (1, 8, 8))
 FAMILIES = ["alpha(0.5)", "weighted_jensen_shannon(0.3)"]
+assert_same_loss = partial(played.assert_same_loss, rel=1e-4)
 
 
 def build(name: str, spec: DataSpec, **changes: Any) -> Game:
@@ -54,24 +58,7 @@ def batches(spec: DataSpec) -> Iterator[Batch]:
 
 
 def moves(game: Game, spec: DataSpec) -> list[Move]:
-    clock = Clock(seed=2)
-    clock.begin_round()
-    return [move for move in game.play(batches(spec), clock) if isinstance(move, Move)]
-
-
-def nets(game: Game) -> tuple[nn.Module, nn.Module]:
-    return game.players["generator"].nets["G"], game.players["critic"].nets["D"]
-
-
-def gradients(loss: Tensor, net: nn.Module) -> list[Tensor]:
-    return list(torch.autograd.grad(loss, list(net.parameters()), allow_unused=True, materialize_grads=True))
-
-
-def assert_same_loss(found: Tensor, expected: Tensor, net: nn.Module) -> None:
-    """The same value, and the same gradients for the mover."""
-    assert found.item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
-    for a, b in zip(gradients(found, net), gradients(expected, net), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+    return played.moves(game, batches(spec))
 
 
 @pytest.mark.parametrize("saturating", [False, True])
