@@ -1,6 +1,7 @@
 """What commands share: options from words, and tables."""
 
 import contextlib
+import difflib
 import io
 import itertools
 import re
@@ -32,8 +33,13 @@ def parse(kind: type[T], arguments: list[str], program: str) -> T:
     # What is missing is named by a line of its own, with its help behind it; an error may take several lines.
     message = " ".join(first[:2] if first[0].endswith(":") else first)
     message = re.sub(r"^Error parsing (experiment|recipe|run|data): ", "", message)
-    near = [lines[i + 1].split()[0] for i, line in enumerate(lines[:-1]) if line.startswith("Perhaps you meant")]
-    raise ValueError(message + (f"; did you mean {near[0]}?" if near else f"; see {program} --help"))
+    near = [lines[i + 1] for i, line in enumerate(lines[:-1]) if line.startswith("Perhaps you meant")]
+    if not near:
+        raise ValueError(f"{message}; see {program} --help")
+    # A switch stands there with its opposite: `--mirror, --no-mirror`.
+    names = [word.rstrip(",") for word in near[0].split() if word.startswith("-")] or near[0].split()[:1]
+    typed = next((word for word in re.findall(r"--?[\w-]+", message)), message)
+    raise ValueError(f"{message}; did you mean {difflib.get_close_matches(typed, names, 1, 0.0)[0]}?")
 
 
 def early(arguments: list[str], option: str) -> str | None:

@@ -153,6 +153,8 @@ def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_aga
         (["dcgan"], "compare needs --data"),
         (["dcgam", "--data", "digits"], "did you mean dcgan?"),
         (["dcgan --widht 3", "--data", "digits"], "did you mean --width?"),
+        (["dcgan", "--data", "digits", "--miror"], "did you mean --mirror?"),
+        (["dcgan", "--data", "digits", "--no-miror"], "did you mean --no-mirror?"),
         (["dcgan", "dcgan", "--data", "digits"], "dcgan is there twice"),
         (["dcgan", "--data", "digits", "--budget", "10"], "a budget is a number with s, m or h, got '10'"),
         (["dcgan", "--data", "digits", "--budget", "0s"], "a budget is a number"),
