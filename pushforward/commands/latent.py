@@ -132,6 +132,8 @@ class Directions(Common):
     """The class, of a conditional generator; by default the first."""
     space: Space = None
     """Latents z or styles w; by default w where the generator has styles."""
+    layers: str | None = None
+    """Layers whose styles move, e.g. 0-3 or 4,5; by default all."""
 
 
 def _interpolate(opened: "Opened", asked: Interpolate) -> "Shown":
@@ -192,6 +194,7 @@ def _directions(opened: "Opened", asked: Directions) -> "Shown":
         steps=asked.steps,
         label=asked.label,
         space=asked.space,
+        layers=_layers(asked.layers),
         seed=asked.seed,
     )
 

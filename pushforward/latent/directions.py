@@ -144,8 +144,8 @@ def ganspace(features: Tensor, codes: Tensor, n: int, read: Tensor | None = None
 
     values: the share of the features' variance along each axis. Of codes that are features themselves (styles w), the
     axes are the directions. read: the numbers of codes that features depend on, bool [Z], by default all: others move
-    with them by chance alone, and stay. Härkönen et al. 2020, arXiv:2004.02546, Section 2.2; their edits move some
-    layers' styles alone, these all. Of more than 2,048 features a randomised decomposition looks for as many axes as
+    with them by chance alone, and stay. Härkönen et al. 2020, arXiv:2004.02546, Section 2.2 and
+    2.3 (`layers` of `traverse`). Of more than 2,048 features a randomised decomposition looks for as many axes as
     numbers are read: exact where there are no more, as after a linear layer.
     Raises ValueError for more directions than numbers that are read, or no more codes than these.
     """
@@ -177,20 +177,51 @@ def _principal(x: Tensor, n: int, rank: int) -> tuple[Tensor, Tensor]:
     return roots[:n].square() / len(x), axes[:, :n]
 
 
-def traverse(generate: Generate, code: Tensor, found: Directions, strengths: Tensor, y: Tensor | None = None) -> Tensor:
-    """Images [n, S, C, H, W]: the code [Z] or [L, Z] moved along each direction by strengths [S] of its spread."""
-    steps = (found.vectors * found.spread[:, None]).to(code)  # [n, Z]
-    moves = steps.view(len(steps), 1, *[1] * (code.dim() - 1), -1) * strengths.to(code).view(-1, *[1] * code.dim())
+def traverse(
+    generate: Generate,
+    code: Tensor,
+    found: Directions,
+    strengths: Tensor,
+    y: Tensor | None = None,
+    layers: Sequence[int] | None = None,
+) -> Tensor:
+    """Images [n, S, C, H, W]: the code [Z] or [L, Z] moved along each direction by strengths [S] of its spread.
+
+    layers: which of L styles move, by default all.
+    """
+    steps = _steps(found, code, layers)  # [n, Z], or [n, L, Z]
+    moves = steps[:, None] * strengths.to(code).view(-1, *[1] * code.dim())
     labels = None if y is None else y.expand(len(steps))
     return over_paths(generate, code + moves, labels)
 
 
-def effects(generate: Generate, codes: Tensor, found: Directions, y: Tensor | None = None) -> Tensor:
-    """Root mean square change of images of codes [N, ...] by one spread along each direction, mean over codes: [n]."""
+def effects(
+    generate: Generate,
+    codes: Tensor,
+    found: Directions,
+    y: Tensor | None = None,
+    layers: Sequence[int] | None = None,
+) -> Tensor:
+    """Root mean square change of images of codes [N, ...] by one spread along each direction, mean over codes: [n].
+
+    layers: which of the styles move, by default all.
+    """
     still = made(generate, codes, y)
-    steps = (found.vectors * found.spread[:, None]).to(codes)
+    steps = _steps(found, codes[0], layers)
     changed = [root_mean_square(made(generate, codes + step, y) - still).mean() for step in steps]
     return torch.stack(changed)
+
+
+def _steps(found: Directions, code: Tensor, layers: Sequence[int] | None) -> Tensor:
+    """One spread along each direction, [n, Z], or for styles [L, Z] of which some layers' move [n, L, Z]."""
+    steps = (found.vectors * found.spread[:, None]).to(code)
+    if code.dim() == 1:
+        return steps
+    moved = torch.ones(len(code), 1).to(code)
+    if layers is not None:
+        moved = torch.zeros_like(moved)
+        moved[[*layers]] = 1
+    return steps[:, None] * moved
 
 
 def at_random(like: Directions, n: int, codes: Tensor, generator: torch.Generator) -> Directions:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -247,3 +248,14 @@ def convolutions(body: nn.Sequential) -> list[nn.Module]:
             stages.append(nn.Sequential(*before))
             before = []
     return stages
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`0–3, 5`."""
+    runs: list[list[int]] = []
+    for k in numbers:
+        if runs and k == runs[-1][-1] + 1:
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

@@ -12,7 +12,7 @@ from pushforward.data.images import as_bytes
 from pushforward.latent import directions as axes
 from pushforward.latent import projection as search
 from pushforward.latent.generators import broadcast, made
-from pushforward.latent.opened import Opened, Shown, SpaceName, check_count, plain
+from pushforward.latent.opened import Opened, Shown, SpaceName, check_count, plain, ranges
 from pushforward.latent.sheets import precision_recall_chart, sheet
 from pushforward.latent.truncation import truncation_sweep
 from pushforward.metrics.intervals import Interval
@@ -134,13 +134,15 @@ def directions(
     steps: int = 7,
     label: int | None = None,
     space: SpaceName | None = None,
+    layers: Sequence[int] = (),
     seed: int = 0,
 ) -> Shown:
     """The strongest directions that nobody labelled, along which one sample is moved, and what each changes.
 
     method: eigenvectors of the weights that read the code (SeFa), or principal axes of what the first of them puts
     out, or of w (GANSpace). reach: how far to go both ways, in standard deviations of codes along the direction.
-    label: the class of a conditional generator, by default the first.
+    label: the class of a conditional generator, by default the first. layers: which layers' styles move, by default
+    all, and by whose weights SeFa goes.
     """
     if steps < 2 or reach <= 0:
         raise ValueError(f"a row goes over 2 steps at least and some way, got {steps} steps and reach {reach}")
@@ -150,8 +152,13 @@ def directions(
     where = opened.space(space, z, y, "directions")
     w = where.name == "w"
     codes = (where.codes[:, 0] if w else where.codes).cpu()
+    moved = _moved(opened, layers, where.codes) if layers else None
     probe, probed = where.codes[:8], None if y is None else y[:8]
-    readers = axes.readers(lambda: where.generate(probe, probed), probe)
+    asked = probe
+    if moved is not None:  # the other layers have other styles, so that those who read these are told apart
+        probe = probe.roll(1, 0)
+        probe[:, moved] = asked = asked[:, moved]
+    readers = axes.readers(lambda: where.generate(probe, probed), asked)
     if method == "sefa":
         found = axes.sefa([r.weight for r in readers], n, codes)
         of = f"the {len(readers)} layers that read" if len(readers) > 1 else "the one layer that reads"
@@ -164,23 +171,36 @@ def directions(
         )
     some = min(100, len(z))
     few, told = where.codes[:some], None if y is None else y[:some]
-    change = axes.effects(where.generate, few, found, told)
+    change = axes.effects(where.generate, few, found, told, moved)
     other = axes.at_random(found, 20, codes, torch_generator("directions", seed))
-    ratio = change / axes.effects(where.generate, few, other, told).mean()
+    ratio = change / axes.effects(where.generate, few, other, told, moved).mean()
     strengths = torch.linspace(-reach, reach, steps)
-    images = axes.traverse(where.generate, where.codes[0], found, strengths, None if y is None else y[:1])
+    images = axes.traverse(where.generate, where.codes[0], found, strengths, None if y is None else y[:1], moved)
     rows = [f"{i + 1}  (×{float(r):.1f})" for i, r in enumerate(ratio)]
     caption = (
         f"{opened.name}: {source} (seed {seed}). One sample, moved along each direction by so many standard deviations "
         "of codes. In brackets: how much one of them changes images, over what random directions do."
     )
+    if moved is not None:
+        caption += f" The styles of layers {ranges(moved)} alone are moved."
     if y is not None:
         caption += f" Class {opened.label(int(y[0]))}."
     columns = [f"{s:+.2g}".replace("-", "−") if s else "0" for s in strengths.tolist()]
-    numbers = {"method": method, "space": where.name, "seed": seed, "values": plain(found.values)}
+    numbers = {"method": method, "space": where.name, "layers": moved, "seed": seed, "values": plain(found.values)}
     numbers |= {"spread": plain(found.spread), "change_over_random": plain(ratio)}
     arrays = {"vectors": found.vectors.numpy(), "spread": found.spread.numpy()}
     return Shown(sheet(images, caption, rows=rows, columns=columns), numbers, arrays)
+
+
+def _moved(opened: Opened, layers: Sequence[int], styles: Tensor) -> list[int]:
+    """The layers asked for, of styles [N, L, Z]. Raises ValueError for others, and in z, which all layers share."""
+    G = opened.styled("directions of some layers")
+    if styles.dim() != 3:
+        raise ValueError(f"layers have styles of their own in w alone, got layers {ranges(layers)} in z; use --space w")
+    depth = int(getattr(G, "used", styles.shape[1]))  # a generator that has not grown to its end leaves some out
+    if (chosen := sorted(set(layers)))[-1] >= depth:
+        raise ValueError(f"there are layers 0 to {depth - 1}, got {ranges(chosen)}; choose of these")
+    return chosen
 
 
 def _overlap(found: Overlap) -> dict[str, dict[str, float]]:

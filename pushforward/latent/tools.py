@@ -18,7 +18,7 @@ from pushforward.latent.classes import class_grid
 from pushforward.latent.generators import from_styles, made, styles
 from pushforward.latent.interpolation import interpolate, linear, spherical
 from pushforward.latent.mixing import style_mixing
-from pushforward.latent.opened import Opened, Shown, SpaceName, check_count, plain
+from pushforward.latent.opened import Opened, Shown, SpaceName, check_count, plain, ranges
 from pushforward.latent.sheets import sheet
 
 DRAWN = 5_000  # samples that differences of classes are found from
@@ -146,7 +146,7 @@ def mixing(opened: Opened, n: int = 5, *, layers: Sequence[int] = (), seed: int 
     images = torch.cat([top, torch.cat([found.rows[:, None], found.mixed], 1)])
     caption = (
         f"{opened.name}: style mixing (seed {seed}). Each image has the styles of the image at its row's head, but in "
-        f"layers {_ranges(chosen)} of 0–{depth - 1} those of the image at its column's head."
+        f"layers {ranges(chosen)} of 0–{depth - 1} those of the image at its column's head."
     )
     if opened.classes is not None:
         caption += f" All are of class {opened.label(0)}."
@@ -162,16 +162,5 @@ def _pairs(source: int | None, target: int | None, present: list[int], n: int) -
         return pairs
     for k in (source, target):
         if k not in present:
-            raise ValueError(f"there are no samples of class {k}; choose of {_ranges(present)}")
+            raise ValueError(f"there are no samples of class {k}; choose of {ranges(present)}")
     return [(source, target)]
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """`0–3, 5`."""
-    runs: list[list[int]] = []
-    for k in numbers:
-        if runs and k == runs[-1][-1] + 1:
-            runs[-1].append(k)
-        else:
-            runs.append([k])
-    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

@@ -220,6 +220,21 @@ def test_ganspace_of_styles_is_their_principal_axes():
     assert float(found.spread[0]) == pytest.approx(5.0, rel=0.05)
 
 
+def test_directions_move_the_styles_of_some_layers_alone():
+    w = styles(StyledToy(), normal(5000, 3))
+    found = ganspace(w[:, 0], w[:, 0], 1)
+    generate, strengths = from_styles(StyledToy()), torch.tensor([-2.0, 2.0])
+    (all_of_them,) = traverse(generate, w[0], found, strengths)[:, :, 0]  # [S, L, Z]
+    (some,) = traverse(generate, w[0], found, strengths, layers=[1, 3])[:, :, 0]
+    assert torch.equal(some[:, [1, 3]], all_of_them[:, [1, 3]])
+    assert torch.equal(some[:, [0, 2]], w[0][[0, 2]].expand(2, -1, -1))
+    step = found.vectors[0] * found.spread[0]
+    for layers, share in ((None, 1.0), ([0], 0.25)):  # of the squares
+        assert effects(generate, w[:5], found, layers=layers).item() == pytest.approx(
+            (share * step.square().mean()).sqrt().item(), rel=1e-4
+        )
+
+
 def test_more_directions_than_there_are_and_too_few_codes_are_refused():
     with pytest.raises(ValueError, match="1 to 4 directions"):
         sefa([normal(9, 4)], 5)

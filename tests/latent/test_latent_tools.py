@@ -13,7 +13,7 @@ import pushforward as pf
 from pushforward import exhibits
 from pushforward.cli import main
 from pushforward.commands.latent import TOOLS, _layers
-from pushforward.latent import searches, tools
+from pushforward.latent import directions, searches, tools
 from pushforward.latent.opened import Opened
 from pushforward.latent.sheets import _font, _width, _wrapped, sheet
 from pushforward.metrics.manifold import Overlap
@@ -68,6 +68,7 @@ def numbers(path: Path) -> dict[str, object]:
         ("cgan", ["directions", "-n", "2", "--method", "ganspace", "--class", "1"], ["npz"]),
         ("styled", ["directions", "-n", "2"], ["npz"]),
         ("styled", ["directions", "-n", "2", "--method", "ganspace"], ["npz"]),
+        ("styled", ["directions", "-n", "2", "--layers", "0,2-3"], ["npz"]),
     ],
 )
 def test_each_tool_leaves_a_picture_and_its_numbers(
@@ -148,6 +149,9 @@ def test_the_picture_lies_in_the_run_unless_told_otherwise(
         ("dcgan", ["classes"], "this dcgan run is not conditional"),
         ("dcgan", ["directions", "-n", "9"], "1 to 8 directions"),
         ("dcgan", ["directions", "--class", "0"], "is not conditional; leave out the class"),
+        ("dcgan", ["directions", "--layers", "0"], "directions of some layers needs a generator with styles"),
+        ("styled", ["directions", "--layers", "2-9"], "there are layers 0 to 3, got 2–9; choose of these"),
+        ("styled", ["directions", "--layers", "2-3", "--space", "z"], "got layers 2–3 in z; use --space w"),
         ("dcgan", ["directions", "--reach", "0"], "2 steps at least and some way"),
         ("dcgan", ["directions", "--method", "pca"], "--method"),
     ],
@@ -182,6 +186,25 @@ def test_help_names_every_tool(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_same_seed_gives_the_same_picture_and_another_seed_another(runs: dict[str, Path]) -> None:
     pictures = [tools.interpolation(Opened(pf.Run(runs["dcgan"])), 2, seed=seed).picture for seed in (0, 0, 1)]
     assert pictures[0].tobytes() == pictures[1].tobytes() != pictures[2].tobytes()
+
+
+def test_sefa_of_some_layers_goes_by_their_weights_alone(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[list[tuple[int, ...]]] = []
+    whole = directions.sefa
+
+    def seen(weights: list[torch.Tensor], n: int, codes: torch.Tensor) -> directions.Directions:
+        given.append([tuple(weight.shape) for weight in weights])
+        return whole(weights, n, codes)
+
+    monkeypatch.setattr(directions, "sefa", seen)
+    opened = Opened(pf.Run(runs["styled"]))
+    for layers in ([], [2], [0, 3]):
+        searches.directions(opened, n=1, layers=layers)
+    every, one, two = given
+    assert (len(every), len(one), len(two)) == (4, 1, 2)
+    assert (one, two) == (every[2:3], [every[0], every[3]])
 
 
 def test_as_many_reals_are_held_against_the_others_as_samples_are(
