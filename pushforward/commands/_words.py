@@ -35,6 +35,10 @@ def parse(kind: type[T], arguments: list[str], program: str) -> T:
     message = re.sub(r"^Error parsing (experiment|recipe|run|data): ", "", message)
     near = [lines[i + 1] for i, line in enumerate(lines[:-1]) if line.startswith("Perhaps you meant")]
     if not near:
+        # tyro looks for what was meant by `--widht 3`, and not by `--widht=3`.
+        apart = [part for word in arguments for part in (word.split("=", 1) if word[:2] == "--" else [word])]
+        if apart != arguments:
+            return parse(kind, apart, program)
         raise ValueError(f"{message}; see {program} --help")
     # A switch stands there with its opposite: `--mirror, --no-mirror`.
     names = [word.rstrip(",") for word in near[0].split() if word.startswith("-")] or near[0].split()[:1]

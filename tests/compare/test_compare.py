@@ -153,6 +153,7 @@ def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_aga
         (["dcgan"], "compare needs --data"),
         (["dcgam", "--data", "digits"], "did you mean dcgan?"),
         (["dcgan --widht 3", "--data", "digits"], "did you mean --width?"),
+        (["dcgan --widht=3", "--data", "digits"], "did you mean --width?"),
         (["dcgan", "--data", "digits", "--miror"], "did you mean --mirror?"),
         (["dcgan", "--data", "digits", "--no-miror"], "did you mean --no-mirror?"),
         (["dcgan", "dcgan", "--data", "digits"], "dcgan is there twice"),
