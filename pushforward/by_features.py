@@ -71,8 +71,9 @@ class Compared:
 
 
 def measure_by_features(what: str, real: str | None, asked: Asked) -> Measured:
-    """`what` (a run, a folder, an archive, an array) against `real`; for a run, by default what it was trained on.
+    """`what` (a run, a folder, an archive, an array) against `real`; for a run, by default all of its data.
 
+    Memorisation is then of what the run was trained on, which may be a part.
     Either may be an .npz of statistics (`mu`, `sigma`), against which only the Fréchet distance can be told.
     Raises ValueError in one line for what can't be opened, seen or measured.
     """
@@ -84,7 +85,11 @@ def measure_by_features(what: str, real: str | None, asked: Asked) -> Measured:
         fake, reals, held_out = (opened.embedded(images) for images in (*opened.fakes, opened.reals, opened.held_out))
         assert fake is not None
         assert reals is not None
-        scores = score(fake, reals, metrics=others, held_out=held_out, seed=asked.seed)
+        train = opened.embedded(opened.train)
+        scores = score(fake, reals, metrics=others, held_out=held_out, train=train, seed=asked.seed)
+    if opened.mirrored:
+        told = "memorisation: mirror images, which training saw too, are not searched"
+        scores = dataclasses.replace(scores, notes=(*scores.notes, told))
     for name in beside:
         if name == "ms_ssim":
             found = of_images(opened.fakes[0], opened.reals, asked.seed)
@@ -124,6 +129,10 @@ class _Opened:
     held_out: Images | None
     encoder: Encoder
     cache: Path | None
+    train: Images | None = None
+    """What a run was trained on, for memorisation; None where that is `reals`, or nobody asks."""
+    mirrored: bool = False
+    """Whether it was shown mirror images of these too."""
 
     def embedded(self, images: Images | str | None) -> Embedded | None:
         if images is None:
@@ -155,8 +164,7 @@ def _opened(whats: tuple[str, ...], real: str | None, asked: Asked) -> _Opened:
         n, seed = asked.n, asked.seed
         return open_set(name, options, n=n, seed=seed, checkpoint=asked.checkpoint, device=asked.device)
 
-    own = reals_of if asked.held_out is None else trained_on
-    reals = own(runs[0], options, asked.n, asked.seed) if real is None else opened(real)
+    reals = reals_of(runs[0], options, asked.n, asked.seed) if real is None else opened(real)
     fakes = [opened(what) for what in whats]
     held_out = None if asked.held_out is None else opened(asked.held_out)
     if isinstance(held_out, str):
@@ -177,7 +185,10 @@ def _opened(whats: tuple[str, ...], real: str | None, asked: Asked) -> _Opened:
             cache=asked.cache,
             tell=tell,
         )
-    return _Opened(fakes, reals, held_out, encoder, asked.cache)
+    own = real is None and held_out is not None
+    train = trained_on(runs[0], options, asked.n, asked.seed) if own else None
+    mirrored = own and runs[0].plan.data_options.mirror
+    return _Opened(fakes, reals, held_out, encoder, asked.cache, train, mirrored)
 
 
 @contextmanager

@@ -25,8 +25,9 @@ DIRECTIONS = 500
 
 @dataclass(frozen=True)
 class Sides:
-    """What a metric is given: samples, reals, reals that the generator never saw (where `real` is its training set).
+    """What a metric is given: samples, reals, reals that the generator never saw, and those that it was trained on.
 
+    train: where these are not `real`, for memorisation alone.
     matched: rows a side of metrics whose bias depends on their number, the same for the value as for its floor.
     """
 
@@ -35,6 +36,7 @@ class Sides:
     held_out: Embedded | None
     matched: int
     seed: int
+    train: Embedded | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def _sliced(sides: Sides, wanted: set[str]) -> Found:
 
 def _memorised(sides: Sides, wanted: set[str]) -> Found:
     assert sides.held_out is not None
-    f, t, h = sides.fake.features, sides.real.features, sides.held_out.features
+    train = sides.real if sides.train is None else sides.train
+    f, t, h = sides.fake.features, train.features, sides.held_out.features
     found, notes = Found({}), []
     if "copies" in wanted:
         test = memorisation(f, t, h, seed=sides.seed)

@@ -315,7 +315,7 @@ class Run:
         max_bad: float = 0.01,
         device: str = "auto",
     ) -> "dict[str, Measurement]":
-        """Fresh samples measured against `real` (by default the data the run was trained on), beside the floor.
+        """Fresh samples measured against `real` (by default all of the run's data), beside the floor.
 
         Other images are brought to the run's size. max_bad: share of unreadable files above which `real` is refused.
         """
@@ -340,7 +340,7 @@ class Run:
 
 
 def measure(game: Game, evaluator: "Evaluator", device: torch.device, quick: bool = False) -> "dict[str, Measurement]":
-    """Measures fresh samples of `game` against the data it was trained on."""
+    """Measures fresh samples of `game` against the evaluator's data."""
     x, asked = samples_for(game, evaluator, device, quick)
     return evaluator(x, asked=asked, quick=quick)
 

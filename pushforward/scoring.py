@@ -41,6 +41,7 @@ def score(
     *,
     metrics: Sequence[str] = (),
     held_out: Embedded | None = None,
+    train: Embedded | None = None,
     seed: int = 0,
 ) -> Scores:
     """Measures `fake` against all of `real`; by default what suits the two.
@@ -49,7 +50,7 @@ def score(
     disk with the features. The Fréchet distance's is brought to the sizes measured by its bias's leading term, which
     goes as 1/N + 1/M where both have more rows than features, and is left out where they haven't; W2 and its slices
     take as many rows for the value as for the floor; memorisation's is of a half of the held-out set beside the other.
-    held_out: needed for memorisation; `real` is then what the generator was trained on.
+    held_out: needed for memorisation of what the generator was trained on: `train`, by default `real`.
     Raises ValueError for a metric that is not known or that these sets can't be asked for, and for features of two
     encoders.
     """
@@ -57,10 +58,11 @@ def score(
     _check(names, fake, real, held_out)
     n, m = len(fake) or fake.gaussian.n, len(real) or real.gaussian.n
     matched = max(min(n, m // 2), 1)
-    found = computed(names, Sides(fake, real, held_out, matched, seed))
+    train = real if train is None else train
+    found = computed(names, Sides(fake, real, held_out, matched, seed, train))
     notes = list(found.notes)
     sizes = _floor_sizes(len(fake), len(real))
-    floors = _floors(names, real, held_out, sizes, matched, seed, notes)
+    floors = _floors(names, real, held_out, train, sizes, matched, seed, notes)
     if floors.get("frechet") is not None:
         if min(sizes) > real.features.shape[1]:
             floors["frechet"] = floors["frechet"] * (1 / n + 1 / m) / (1 / sizes[0] + 1 / sizes[1])
@@ -69,7 +71,7 @@ def score(
             notes.append("frechet: without a floor, which would take more reals a part than there are features")
     if fake.key == real.key:
         notes.append("both sides are the same images: nothing is measured but the metrics' own conventions")
-    if held_out is not None and held_out.key == real.key:
+    if held_out is not None and held_out.key in (real.key, train.key):
         notes.append("the held-out set is the training set itself: nothing is told of memorisation")
     if fake.encoder == "classifier":
         notes.append("classifier: it was trained on these reals, and is surer of them than of any fresh images")
@@ -132,6 +134,7 @@ def _floors(
     names: Sequence[str],
     real: Embedded,
     held_out: Embedded | None,
+    train: Embedded,
     sizes: tuple[int, int],
     matched: int,
     seed: int,
@@ -151,7 +154,7 @@ def _floors(
         def compute(wanted: tuple[str, ...] = wanted, group: tuple[str, ...] = group) -> dict[str, float | None]:
             if group == MEMORISED and held_out is not None:
                 stand_in, rest = held_out.split(0.5, seed)
-                sides = Sides(stand_in, real, rest, matched, seed)
+                sides = Sides(stand_in, real, rest, matched, seed, train)
             else:
                 share = 0.5 if group in MATCHING else sizes[0] / sum(sizes)
                 stand_in, rest = real.split(share, seed)
@@ -160,7 +163,7 @@ def _floors(
             return {name: None if i is None else i.value for name, i in values.items()}
 
         parts = [VERSION, real.key, real.labelling, sizes, matched, wanted, seed]
-        parts += [held_out.key] if memorised and held_out is not None else []
+        parts += [held_out.key, train.key] if memorised and held_out is not None else []
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         try:
             found = compute() if real.cache is None else remembered(real.cache / "floors", key, compute)

@@ -3,19 +3,16 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from torch import Tensor
 
 from pushforward import sampling
 from pushforward.core.seeding import seed_of
 from pushforward.data.catalogue import Options
 from pushforward.data.images import PART, Images, Part, as_bytes, of_data, open_images, squares
 from pushforward.data.mirrored import Mirrored
-from pushforward.data.source import digest
 from pushforward.data.spec import DataSpec
 from pushforward.run import Run, resolve_device
 
@@ -53,24 +50,9 @@ def reals_of(run: Run, options: Options, n: int | None = None, seed: int = 0) ->
 
 
 def trained_on(run: Run, options: Options, n: int | None = None, seed: int = 0) -> Images:
-    """What a run may have learnt by heart: the images it was trained on, then the mirror images it was shown.
-
-    Raises RunError where they have changed.
-    """
+    """What a run was trained on, unmirrored, for memorisation. Raises RunError where it has changed."""
     data = run.data(options.progress)
-    plain = of_data(data, run.plan.data, options, n, seed)
-    if not isinstance(data, Mirrored):
-        return plain
-
-    def parts() -> Iterator[Part]:
-        yield from plain.parts()
-        for part in plain.parts():
-            assert isinstance(part.images, Tensor)  # squares of one size
-            yield Part(part.images.flip(3), part.rows + plain.size)
-
-    labels = None if plain.labels is None else np.concatenate([plain.labels] * 2)
-    fingerprint = digest(plain.fingerprint, "with mirror images")
-    return replace(plain, fingerprint=fingerprint, size=2 * plain.size, parts=parts, labels=labels)
+    return of_data(data.data if isinstance(data, Mirrored) else data, run.plan.data, options, n, seed)
 
 
 def like(spec: DataSpec, options: Options) -> Options:

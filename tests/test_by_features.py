@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pushforward import embedding, scoring
+import pushforward as pf
+from pushforward import by_features, embedding, scoring
 from pushforward.by_features import Asked, compare_by_features, measure_by_features
 from pushforward.cli import main
 from pushforward.data.catalogue import Options, open_data
@@ -155,6 +157,30 @@ def test_memorisation_needs_and_uses_a_set_that_was_not_trained_on(place: Path) 
     assert copied.measurements["authenticity"].value == 0
     assert copied.measurements["c_t"].value < -5 < clear.measurements["c_t"].value
     assert clear.measurements["copies"].floor is not None
+
+
+def test_memorisation_of_a_run_is_of_its_part_of_the_data_and_all_else_of_all_of_them(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = {"examples": 200, "width": 4, "ticks": 1, "pictures": 1, "checkpoints": 1, "evaluations": 0}
+    run = pf.train("dcgan", "digits", tmp_path / "run", **quick, limit=300, mirror=True, measure=False)
+    given: list[Embedded] = []
+
+    def seen(fake: Embedded, real: Embedded, *, held_out: Embedded, train: Embedded, **options: Any) -> scoring.Scores:
+        given.extend((fake, real, held_out, train))
+        return scoring.score(fake, real, held_out=held_out, train=train, **options)
+
+    monkeypatch.setattr(by_features, "score", seen)
+    options = asked(place, metrics=("kid", "copies"), held_out=str(place / "unseen.npz"), n=200)
+    told = measure_by_features(str(run.folder), None, options).scores
+    assert [len(one) for one in given] == [200, 1797, 697, 300]
+    assert told.notes[-1] == "memorisation: mirror images, which training saw too, are not searched"
+    sets = [of_tensor(torch.from_numpy(np.load(place / f"{name}.npz")["x"]), name, name) for name in ("real", "unseen")]
+    train, held_out = (embed(images, encoder_for("pixels", images), None) for images in sets)
+    unseen, others = held_out.split(0.5, 0)
+    for learnt, share in ((train, 1.0), (others, 0.0)):  # copies of `train` are copies where it was trained on alone
+        found = scoring.score(train, train, metrics=("copies",), held_out=unseen, train=learnt).measurements
+        assert found["copies"].value == pytest.approx(share, abs=0.02)
 
 
 def test_labelled_sets_have_a_classifier_probes_and_classes_of_their_own(place: Path) -> None:

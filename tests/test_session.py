@@ -427,13 +427,8 @@ def test_a_run_on_a_part_of_the_data_is_measured_against_all_of_them_and_resumes
     assert run.reference().size == 1797
     assert not isinstance(run.reference(), Mirrored)
     assert sets.reals_of(run, Options(progress=False)).size == 1797
-    learnt = sets.trained_on(run, Options(progress=False))
-    assert learnt.size == 200
-    assert learnt.labels is not None
-    shown = torch.cat([part.images for part in learnt.parts()])  # type: ignore[arg-type]
-    assert torch.equal(shown[:100].flip(3), shown[100:])
-    assert np.array_equal(learnt.labels[:100], learnt.labels[100:])
-    assert np.concatenate([part.rows for part in learnt.parts()]).tolist() == [*range(200)]
+    assert sets.trained_on(run, Options(progress=False)).size == 100
+    assert "Mirror images, which training saw too, are among them." in (run.folder / "report.html").read_text()
     (line,) = rows(run.folder / "metrics.jsonl")
     whole = evaluation.Evaluator(run.reference())
     part = evaluation.Evaluator(run.data())

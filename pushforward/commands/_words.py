@@ -5,7 +5,7 @@ import difflib
 import io
 import itertools
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
@@ -25,25 +25,46 @@ def parse(kind: type[T], arguments: list[str], program: str) -> T:
     except SystemExit as leaving:
         if leaving.code in (0, None):
             raise
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue())
-    # Under a title, parts with rules between them; a terminal may draw the rules with other characters, and no sides.
-    lines = [re.sub(r"^[─-]+$", "", line.strip("│├┤╭╮╰╯|+ ")) for line in plain.splitlines()[1:]]
-    lines = list(itertools.dropwhile(lambda line: not line, lines))
+    lines = _lines(output.getvalue())
     first = lines[: lines.index("")] if "" in lines else lines
     # What is missing is named by a line of its own, with its help behind it; an error may take several lines.
     message = " ".join(first[:2] if first[0].endswith(":") else first)
     message = re.sub(r"^Error parsing (experiment|recipe|run|data): ", "", message)
-    near = [lines[i + 1] for i, line in enumerate(lines[:-1]) if line.startswith("Perhaps you meant")]
+    meant = _meant(lines) or _meant(_lines(_refusal(kind, _apart(arguments), program)))
+    raise ValueError(message + (f"; did you mean {meant}?" if meant else f"; see {program} --help"))
+
+
+def _lines(output: str) -> list[str]:
+    """What an error says, without its frame; under its title, parts with empty lines between them."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    # A terminal may draw the rules between parts with other characters, and no sides.
+    lines = [re.sub(r"^[─-]+$", "", line.strip("│├┤╭╮╰╯|+ ")) for line in plain.splitlines()[1:]]
+    return list(itertools.dropwhile(lambda line: not line, lines))
+
+
+def _meant(lines: list[str]) -> str | None:
+    """The option that an error's words are near to, of the first that it doesn't know."""
+    near = [i for i, line in enumerate(lines[:-1]) if line.startswith(("Perhaps you meant", "Arguments similar to"))]
     if not near:
-        # tyro looks for what was meant by `--widht 3`, and not by `--widht=3`.
-        apart = [part for word in arguments for part in (word.split("=", 1) if word[:2] == "--" else [word])]
-        if apart != arguments:
-            return parse(kind, apart, program)
-        raise ValueError(f"{message}; see {program} --help")
+        return None
     # A switch stands there with its opposite: `--mirror, --no-mirror`.
-    names = [word.rstrip(",") for word in near[0].split() if word.startswith("-")] or near[0].split()[:1]
-    typed = next((word for word in re.findall(r"--?[\w-]+", message)), message)
-    raise ValueError(f"{message}; did you mean {difflib.get_close_matches(typed, names, 1, 0.0)[0]}?")
+    below = lines[near[0] + 1].split()
+    names = [word.rstrip(",") for word in below if word.startswith("-")] or below[:1]
+    typed = next(iter(re.findall(r"--?[\w-]+", lines[0])), lines[0])
+    return difflib.get_close_matches(typed, names, 1, 0.0)[0]
+
+
+def _apart(arguments: list[str]) -> list[str]:
+    """`--widht=3` as `--widht 3`, for which alone tyro looks for what was meant."""
+    return [part for word in arguments for part in (word.split("=", 1) if word[:2] == "--" else [word])]
+
+
+def _refusal(kind: type[Any], arguments: list[str], program: str) -> str:
+    """What tyro says against these words; nothing where it takes them."""
+    output = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(output), contextlib.redirect_stdout(io.StringIO()):
+        tyro.cli(kind, args=arguments, prog=program)
+    return output.getvalue()
 
 
 def early(arguments: list[str], option: str) -> str | None:

@@ -27,7 +27,7 @@ class Evaluate:
     what: Positional[str]
     """A run folder, a folder or .zip of images of any sizes, or an .npy or .npz of samples."""
     real: Positional[str | None] = None
-    """The real data: a name or a path; for a run, by default what it was trained on. With --against: the second set."""
+    """The real data: a name or a path; for a run, by default all of its data. With --against: the second set."""
     against: str | None = None
     """The real data that two sets are compared by: `evaluate A B --against REAL` says which is nearer."""
     features: str | None = None

@@ -25,7 +25,7 @@ class Judge:
     what: Positional[str]
     """A run folder, or a folder, .zip or .npz of generated images."""
     real: Positional[str | None] = None
-    """The real images; for a run, by default what it was trained on."""
+    """The real images; for a run, by default all of its data."""
     out: Path | None = None
     """Where answers are kept, and gone on with: RUN/judgement, or runs/judgement."""
     seconds: float = 0.5

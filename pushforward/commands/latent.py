@@ -133,7 +133,7 @@ class Directions(Common):
     space: Space = None
     """Latents z or styles w; by default w where the generator has styles."""
     layers: str | None = None
-    """Layers whose styles move, e.g. 0-3 or 4,5; by default all."""
+    """Layers whose styles move, and by whose weights SeFa goes, e.g. 0-3 or 4,5; by default all."""
 
 
 def _interpolate(opened: "Opened", asked: Interpolate) -> "Shown":

@@ -49,11 +49,12 @@ def whole(out: Path) -> Iterator[Path]:
     check_free(out)
     place = out.resolve()  # of a link, the folder that it leads to
     if place.is_dir():
+        mode = place.stat().st_mode
         try:
             place.rmdir()
         except OSError as error:
             raise ValueError(f"{out} can't be replaced ({error.strerror}); name a new folder in it") from error
-        place.mkdir()
+        place.mkdir(mode)
     beside = place.with_name(f".{place.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)

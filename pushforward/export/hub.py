@@ -51,7 +51,8 @@ def push(folder: str | Path, repo: str, *, public: bool = False) -> str:
         )
     if not public and info.private is not True:
         raise ValueError(
-            f"{repo} is open to all, so that nothing was sent; give --public to publish there, or name another"
+            f"{repo} is {'open to all' if info.private is False else 'not known to be private'}, so that nothing was "
+            "sent; give --public to publish there, or name another"
         )
     with _talking("push to", repo) as api:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete

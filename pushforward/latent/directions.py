@@ -144,9 +144,9 @@ def ganspace(features: Tensor, codes: Tensor, n: int, read: Tensor | None = None
 
     values: the share of the features' variance along each axis. Of codes that are features themselves (styles w), the
     axes are the directions. read: the numbers of codes that features depend on, bool [Z], by default all: others move
-    with them by chance alone, and stay. Härkönen et al. 2020, arXiv:2004.02546, Section 2.2 and
-    2.3 (`layers` of `traverse`). Of more than 2,048 features a randomised decomposition looks for as many axes as
-    numbers are read: exact where there are no more, as after a linear layer.
+    with them by chance alone, and stay. Of more than 2,048 features a randomised decomposition looks for as many axes
+    as numbers are read: exact where there are no more, as after a linear layer. Härkönen et al. 2020, arXiv:2004.02546,
+    Section 2.2 and 2.3 (`layers` of `traverse`).
     Raises ValueError for more directions than numbers that are read, or no more codes than these.
     """
     read = torch.ones(codes.shape[1], dtype=torch.bool) if read is None else read.cpu()
@@ -213,9 +213,11 @@ def effects(
 
 
 def _steps(found: Directions, code: Tensor, layers: Sequence[int] | None) -> Tensor:
-    """One spread along each direction, [n, Z], or for styles [L, Z] of which some layers' move [n, L, Z]."""
+    """One spread along each direction: [n, Z], for styles [L, Z] [n, L, Z], 0 in layers that don't move."""
     steps = (found.vectors * found.spread[:, None]).to(code)
     if code.dim() == 1:
+        if layers is not None:
+            raise ValueError(f"layers have styles of their own, got {[*layers]} and one code [Z] for all; give styles")
         return steps
     moved = torch.ones(len(code), 1).to(code)
     if layers is not None:

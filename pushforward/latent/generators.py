@@ -53,6 +53,11 @@ def from_styles(G: Styled) -> Generate:
     return generate
 
 
+def depth_of(G: Styled, styles: Tensor) -> int:
+    """How many of the styles [N, L, Z] an image takes: a generator that has not grown to its end leaves some out."""
+    return int(getattr(G, "used", styles.shape[1]))
+
+
 def broadcast(generate: Generate, layers: int) -> Generate:
     """What takes one style for all layers, [N, 1, W], where `generate` takes [N, layers, W]."""
 

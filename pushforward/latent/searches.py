@@ -11,7 +11,7 @@ from pushforward.core.seeding import torch_generator
 from pushforward.data.images import as_bytes
 from pushforward.latent import directions as axes
 from pushforward.latent import projection as search
-from pushforward.latent.generators import broadcast, made
+from pushforward.latent.generators import broadcast, depth_of, made
 from pushforward.latent.opened import Opened, Shown, SpaceName, check_count, plain, ranges
 from pushforward.latent.sheets import precision_recall_chart, sheet
 from pushforward.latent.truncation import truncation_sweep
@@ -161,8 +161,10 @@ def directions(
     readers = axes.readers(lambda: where.generate(probe, probed), asked)
     if method == "sefa":
         found = axes.sefa([r.weight for r in readers], n, codes)
-        of = f"the {len(readers)} layers that read" if len(readers) > 1 else "the one layer that reads"
-        source = f"SeFa, eigenvectors of the weights of {of} {where.name}"
+        one = "the layer that reads" if moved else "the one layer that reads"
+        of = f"the {len(readers)} layers that read" if len(readers) > 1 else one
+        read = f"the styles of layers {ranges(moved)}" if moved else where.name
+        source = f"SeFa, eigenvectors of the weights of {of} {read}"
     else:
         features, read = (codes, None) if w else axes.first_outputs(where.generate, where.codes, y)
         found = axes.ganspace(features, codes, n, read)
@@ -182,7 +184,7 @@ def directions(
         "of codes. In brackets: how much one of them changes images, over what random directions do."
     )
     if moved is not None:
-        caption += f" The styles of layers {ranges(moved)} alone are moved."
+        caption += f" Of its styles those of layers {ranges(moved)} alone are moved."
     if y is not None:
         caption += f" Class {opened.label(int(y[0]))}."
     columns = [f"{s:+.2g}".replace("-", "−") if s else "0" for s in strengths.tolist()]
@@ -197,7 +199,7 @@ def _moved(opened: Opened, layers: Sequence[int], styles: Tensor) -> list[int]:
     G = opened.styled("directions of some layers")
     if styles.dim() != 3:
         raise ValueError(f"layers have styles of their own in w alone, got layers {ranges(layers)} in z; use --space w")
-    depth = int(getattr(G, "used", styles.shape[1]))  # a generator that has not grown to its end leaves some out
+    depth = depth_of(G, styles)
     if (chosen := sorted(set(layers)))[-1] >= depth:
         raise ValueError(f"there are layers 0 to {depth - 1}, got {ranges(chosen)}; choose of these")
     return chosen

@@ -15,7 +15,7 @@ import torch
 
 from pushforward.latent import arithmetic as sums
 from pushforward.latent.classes import class_grid
-from pushforward.latent.generators import from_styles, made, styles
+from pushforward.latent.generators import depth_of, from_styles, made, styles
 from pushforward.latent.interpolation import interpolate, linear, spherical
 from pushforward.latent.mixing import style_mixing
 from pushforward.latent.opened import Opened, Shown, SpaceName, check_count, plain, ranges
@@ -138,7 +138,7 @@ def mixing(opened: Opened, n: int = 5, *, layers: Sequence[int] = (), seed: int 
     G = opened.styled("mix")
     y = None if opened.classes is None else torch.zeros(2 * n, dtype=torch.int64, device=opened.device)
     w = styles(G, opened.latents(2 * n, seed), y)
-    depth = int(getattr(G, "used", w.shape[1]))  # a generator that has not grown to its end leaves some out
+    depth = depth_of(G, w)
     chosen = sorted(set(layers)) or list(range(max(depth // 2, 1)))
     found = style_mixing(from_styles(G), w[:n, :depth], w[n:, :depth], chosen)
     corner = torch.ones_like(found.rows[:1])  # white as the paper

@@ -41,6 +41,13 @@ class Run:
         logged = [row["seen"] for row in (*self.stats[-1:], *self.metrics[-1:])]
         return max([0, *logged, *(seen for seen, _ in self.samples[-1:])])
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether training saw mirror images too."""
+        data = self.config.get("data")
+        options = data.get("options") if isinstance(data, dict) else None
+        return isinstance(options, dict) and options.get("mirror") is True
+
     def scalars(self) -> list[str]:
         """Names of the scalars in the log, in order of appearance."""
         skipped = ("seen", "round")

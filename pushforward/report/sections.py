@@ -80,7 +80,8 @@ def neighbours(run: Run) -> Section | None:
     empty = Section("neighbours", title, nothing("No nearest training examples: " + _NO_EXHIBITS))
     if query is None or near is None or near.ndim != query.ndim + 1 or len(near) != len(query) or not near.size:
         return empty
-    intro = "<p>A sample that equals its neighbour was remembered, not made. Nearest first.</p>"
+    mirrored = " Mirror images, which training saw too, are among them." if run.mirrored else ""
+    intro = f"<p>A sample that equals its neighbour was remembered, not made. Nearest first.{mirrored}</p>"
     images = tiles.as_images(query)
     if images is not None and near.dtype == np.uint8 and near.shape[2:] == query.shape[1:]:
         near = near[:, :8]

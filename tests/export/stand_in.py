@@ -25,6 +25,7 @@ class Hub:
         self.endpoint = ""
         self.refusing: int | None = None  # the status that commits are answered with
         self.card: str | None = None  # what is wrong with cards
+        self.tells = True  # whether a repository is private
 
     def files(self, repo: str, revision: str = "main") -> dict[str, bytes] | None:
         commits = self.repos.get(repo)
@@ -112,9 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.refuse(404, "RevisionNotFound")
         if parts[0] == "api":
             siblings = [{"rfilename": name} for name in files]
-            return self.answer(
-                {"id": repo, "sha": sha(files), "siblings": siblings, "private": repo in self.hub.private}
-            )
+            told = {"private": repo in self.hub.private} if self.hub.tells else {}
+            return self.answer({"id": repo, "sha": sha(files), "siblings": siblings, **told})
         name = "/".join(parts[4:])
         if name not in files:
             return self.refuse(404, "EntryNotFound")

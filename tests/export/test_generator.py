@@ -227,8 +227,12 @@ def test_a_folder_appears_whole_or_not_at_all(run: Run, tmp_path: Path, monkeypa
         with pytest.raises(type(error) if isinstance(error, Exception) else error):
             export(run, tmp_path / "generator")
         assert list(tmp_path.iterdir()) == []
+    (tmp_path / "generator").mkdir(0o700)  # an empty folder will do, and is left as it was
+    with pytest.raises(OSError, match="no space left"):
+        export(run, tmp_path / "generator")
+    assert (tmp_path / "generator").stat().st_mode & 0o777 == 0o700
+    assert list((tmp_path / "generator").iterdir()) == []
     monkeypatch.undo()
-    (tmp_path / "generator").mkdir()  # an empty folder will do
     export(run, tmp_path / "generator")
     assert [path.name for path in tmp_path.iterdir()] == ["generator"]
     assert {path.name for path in (tmp_path / "generator").iterdir()} == {ABOUT, TENSORS, PICTURE, CARD}

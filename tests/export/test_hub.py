@@ -95,6 +95,15 @@ def test_one_that_is_there_and_open_is_not_written_to_unless_asked(hub: stand_in
     assert hub.files(REPO) == {"notes.txt": b""}
 
 
+def test_where_nobody_says_that_it_is_private_nothing_is_sent_unless_asked(hub: stand_in.Hub, exported: Path) -> None:
+    hub.tells = False
+    with pytest.raises(ValueError, match=r"is not known to be private, so that nothing was sent; give --public"):
+        push(exported, REPO)
+    assert hub.files(REPO) == {}
+    push(exported, REPO, public=True)
+    assert hub.files(REPO) == contents(exported)
+
+
 def test_a_card_that_the_hub_refuses_is_told_by_what_is_wrong_with_it(hub: stand_in.Hub, exported: Path) -> None:
     hub.card = '"license" must be one of apache-2.0, mit'
     with pytest.raises(ValueError, match=r'README.md. - "license" must be one of .*: mend what it names') as told:

@@ -228,6 +228,8 @@ def test_directions_move_the_styles_of_some_layers_alone():
     (some,) = traverse(generate, w[0], found, strengths, layers=[1, 3])[:, :, 0]
     assert torch.equal(some[:, [1, 3]], all_of_them[:, [1, 3]])
     assert torch.equal(some[:, [0, 2]], w[0][[0, 2]].expand(2, -1, -1))
+    with pytest.raises(ValueError, match=r"got \[0\] and one code \[Z\] for all; give styles"):
+        traverse(generate, w[0, 0], found, strengths, layers=[0])
     step = found.vectors[0] * found.spread[0]
     for layers, share in ((None, 1.0), ([0], 0.25)):  # of the squares
         assert effects(generate, w[:5], found, layers=layers).item() == pytest.approx(
