@@ -25,6 +25,7 @@ SMALL = {
     "depth": 2,
     "examples": 1000,
     "critic_steps": 2,
+    "settle": 1.0,  # while R3GAN's half-life grows, an average moves; later it is one of millions of examples
 }
 DATA = {"points": ("ring8", "grid25"), "images": ("digits", "colours")}
 
