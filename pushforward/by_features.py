@@ -16,6 +16,7 @@ from pushforward.data.images import Images
 from pushforward.embedding import Embedded, embed, is_statistics, saved
 from pushforward.encoders.encoder import Encoder
 from pushforward.encoders.resize import Mode
+from pushforward.groups import MEMORISED
 from pushforward.metrics.comparison import Comparison
 from pushforward.run import Run, resolve_device
 from pushforward.scoring import Scores, comparable, compare, score
@@ -185,7 +186,8 @@ def _opened(whats: tuple[str, ...], real: str | None, asked: Asked) -> _Opened:
             cache=asked.cache,
             tell=tell,
         )
-    own = real is None and held_out is not None
+    wanted = not asked.metrics or any(name in MEMORISED for name in asked.metrics)
+    own = real is None and held_out is not None and wanted
     train = trained_on(runs[0], options, asked.n, asked.seed) if own else None
     mirrored = own and runs[0].plan.data_options.mirror
     return _Opened(fakes, reals, held_out, encoder, asked.cache, train, mirrored)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pushforward import pictures, sampling
 from pushforward.core.game import Game
-from pushforward.data.mirrored import Mirrored
 from pushforward.data.source import Data
 from pushforward.latent.arithmetic import (
     BY_INPUT,
@@ -140,14 +139,13 @@ def _neighbours(query: Tensor, data: Data) -> NDArray[np.uint8] | NDArray[np.flo
 
     Mirror images are searched too where training has seen them.
     """
-    both = isinstance(data, Mirrored)
-    data = data.data if isinstance(data, Mirrored) else data
+    mirrored, data = data.unmirrored is not data, data.unmirrored
     searched = SEARCHED if data.size is None else min(data.size, SEARCHED)
     a, squared = query.flatten(1), torch.empty(len(query), 0)
     near: list[list[Tensor]] = [[] for _ in query]
     for start in range(0, searched, CHUNK):
         pool = data.batch(0, start, min(start + CHUNK, searched), torch.device("cpu"))["x"]
-        pool = torch.cat([pool, pool.flip(3)]) if both else pool
+        pool = torch.cat([pool, pool.flip(3)]) if mirrored else pool
         b = pool.flatten(1)
         more = a.square().sum(1, keepdim=True) - 2 * a @ b.T + b.square().sum(1)
         held = squared.shape[1]

@@ -18,7 +18,6 @@ from pushforward.core.game import Batch, Game
 from pushforward.core.seeding import seed_of, torch_seeded
 from pushforward.core.training import Outcome
 from pushforward.data.catalogue import CATALOGUE, open_data
-from pushforward.data.mirrored import Mirrored
 from pushforward.data.source import Data
 from pushforward.data.spec import DataSpec
 from pushforward.looks import looks
@@ -104,7 +103,7 @@ class Plan:
     def reference(self, data: Data, progress: bool = True) -> Data:
         """What a run on `data`, the plan's, is measured against: all that it names, unmirrored."""
         if self.data_options.limit is None:
-            return data.data if isinstance(data, Mirrored) else data
+            return data.unmirrored
         options = dataclasses.replace(self.data_options, limit=None, mirror=False)
         return open_data(self.data, **dataclasses.asdict(options), progress=progress)
 

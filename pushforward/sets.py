@@ -12,7 +12,6 @@ from pushforward import sampling
 from pushforward.core.seeding import seed_of
 from pushforward.data.catalogue import Options
 from pushforward.data.images import PART, Images, Part, as_bytes, of_data, open_images, squares
-from pushforward.data.mirrored import Mirrored
 from pushforward.data.spec import DataSpec
 from pushforward.run import Run, resolve_device
 
@@ -51,8 +50,7 @@ def reals_of(run: Run, options: Options, n: int | None = None, seed: int = 0) ->
 
 def trained_on(run: Run, options: Options, n: int | None = None, seed: int = 0) -> Images:
     """What a run was trained on, unmirrored, for memorisation. Raises RunError where it has changed."""
-    data = run.data(options.progress)
-    return of_data(data.data if isinstance(data, Mirrored) else data, run.plan.data, options, n, seed)
+    return of_data(run.data(options.progress).unmirrored, run.plan.data, options, n, seed)
 
 
 def like(spec: DataSpec, options: Options) -> Options:

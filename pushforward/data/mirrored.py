@@ -17,24 +17,24 @@ class Mirrored:
     def __init__(self, data: Data) -> None:
         if data.spec.kind != "images":
             raise ValueError(f"points such as {data.spec.name}'s have no mirror images; leave out --mirror")
-        self.data, self.spec, self.labels, self.size = data, data.spec, data.labels, data.size
+        self.unmirrored, self.spec, self.labels, self.size = data, data.spec, data.labels, data.size
         self.law, self.channel_data, self.skipped = data.law, data.channel_data, data.skipped
         self.fingerprint = digest(data.fingerprint, "mirrored")
         self._coins: dict[tuple[int, int, torch.device], Tensor] = {}
 
     def batch(self, seed: int, start: int, stop: int, device: torch.device) -> dict[str, Tensor]:
         """Positions `start` to `stop` of the data's stream, each as its coin has it."""
-        batch = self.data.batch(seed, start, stop, device)
+        batch = self.unmirrored.batch(seed, start, stop, device)
         blocks = range(start // BLOCK, (stop - 1) // BLOCK + 1)
         coins = torch.cat([self._thrown(seed, block, device) for block in blocks])
         mirrored = coins[start - blocks[0] * BLOCK :][: stop - start]
         return {**batch, "x": torch.where(mirrored[:, None, None, None], batch["x"].flip(3), batch["x"])}
 
     def examples(self, n: int, seed: int) -> dict[str, Tensor]:
-        return self.data.examples(n, seed)
+        return self.unmirrored.examples(n, seed)
 
     def levels(self, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
-        return self.data.levels(n, seed)
+        return self.unmirrored.levels(n, seed)
 
     def _thrown(self, seed: int, block: int, device: torch.device) -> Tensor:
         """bool [BLOCK]."""

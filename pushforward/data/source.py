@@ -40,6 +40,11 @@ class Data(Protocol):
     channel_data: "ArrayData | None"
     skipped: tuple[str, ...]
 
+    @property
+    def unmirrored(self) -> "Data":
+        """The data as they are: themselves, but for those whose training sees mirror images too."""
+        ...
+
     def batch(self, seed: int, start: int, stop: int, device: torch.device) -> dict[str, Tensor]:
         """Examples `start` to `stop` of the stream of `seed`: `x` [B, ...] float32, and `y` [B] int64 if labelled."""
         ...
@@ -101,6 +106,10 @@ class ArrayData:
 
     def __len__(self) -> int:
         return len(self._x)
+
+    @property
+    def unmirrored(self) -> "ArrayData":
+        return self
 
     def batch(self, seed: int, start: int, stop: int, device: torch.device) -> dict[str, Tensor]:
         """Positions `start` to `stop`: `x` float32, images in [-1, 1], and `y` int64 if labelled; a fresh copy."""
@@ -189,6 +198,10 @@ class StreamData:
         self.spec, self.draw, self.fingerprint, self.labels = spec, draw, fingerprint, labels
         self.law, self.channel_data = law, channel_data
         self._blocks: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor | None]] = {}
+
+    @property
+    def unmirrored(self) -> "StreamData":
+        return self
 
     def batch(self, seed: int, start: int, stop: int, device: torch.device) -> dict[str, Tensor]:
         """Positions `start` to `stop`: `x` float32, images in [-1, 1], and `y` int64 if labelled; a fresh copy."""

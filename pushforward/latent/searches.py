@@ -163,8 +163,8 @@ def directions(
         found = axes.sefa([r.weight for r in readers], n, codes)
         one = "the layer that reads" if moved else "the one layer that reads"
         of = f"the {len(readers)} layers that read" if len(readers) > 1 else one
-        read = f"the styles of layers {ranges(moved)}" if moved else where.name
-        source = f"SeFa, eigenvectors of the weights of {of} {read}"
+        what = f"the styles of layers {ranges(moved)}" if moved else where.name
+        source = f"SeFa, eigenvectors of the weights of {of} {what}"
     else:
         features, read = (codes, None) if w else axes.first_outputs(where.generate, where.codes, y)
         found = axes.ganspace(features, codes, n, read)
