@@ -291,6 +291,11 @@ class Evaluator:
             return value - (half.value - half.low), value + (half.high - half.value)
         return None, None
 
+    def check(self) -> None:
+        """Raises ValueError where there are too few reals to measure against."""
+        if self.data.law is None:
+            self._side(self.side, self.side)
+
     def _side(self, side: int, fakes: int) -> int:
         size = self.data.size
         m = min(side, fakes, side if size is None else size // 2)

@@ -34,6 +34,7 @@ from pushforward.core.seeding import torch_seeded
 from pushforward.course import Course, evaluator_for
 from pushforward.data.catalogue import CATALOGUE, open_data
 from pushforward.data.source import Data
+from pushforward.games.adversarial import Rules
 from pushforward.run import DataOptions, Plan, Run, RunError, RunOptions, kind_of, preset, resolve_device
 
 
@@ -67,6 +68,7 @@ def train(
                 f"{recipe} has no option {name!r}; " + (f"did you mean {near[0]}?" if near else "see --help")
             )
         chosen[known[name]] = dataclasses.replace(chosen[known[name]], **{name: value})
+    check_used(chosen[module.Config], base)
     plan = Plan(recipe, data, dataclasses.asdict(chosen[module.Config]), chosen[DataOptions], chosen[RunOptions])
     return start(plan, out)
 
@@ -166,6 +168,9 @@ def _check_free(folder: Path) -> None:
         raise RunError(f"the run can't be written to {folder}: {nearest} is a file; choose another --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise RunError(f"the run can't be written to {folder}: {nearest} is not writable; choose another --out")
+    # A log that a job's script keeps there is no one else's; images would be taken for data, or its data for images.
+    if nearest == folder and (others := [p.name for p in folder.iterdir() if p.name[0] != "." and p.suffix != ".log"]):
+        raise RunError(f"{folder} holds other files, as {min(others)}; choose another --out, empty or new")
 
 
 def _own(device: torch.device, world: World) -> torch.device:
@@ -199,6 +204,16 @@ def check_numbers(config: Any) -> None:
             raise ValueError(f"{name} must be at least 1, got {value}")
         if isinstance(value, float) and name != "augment_target" and not 0 <= value < math.inf:
             raise ValueError(f"{name} must be a number from 0 up, got {value}")
+
+
+def check_used(config: Any, base: Any) -> None:
+    """Raises ValueError for an option that differs from `base`, the recipe's preset, and that nothing would read."""
+    idle: dict[str, str] = config.idle() if isinstance(config, Rules) else {}
+    for name, reader in idle.items():
+        if getattr(config, name) != getattr(base, name):
+            raise ValueError(
+                f"{name} does nothing without {reader}, got {getattr(config, name)}; leave it out, or give both"
+            )
 
 
 def _engine(plan: Plan, data: Data, device: torch.device, world: World) -> Engine:

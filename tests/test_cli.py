@@ -135,6 +135,12 @@ def test_evaluate_measures_files_and_arrays_against_data(
         ),
         (["train", "dcgan", "--data", "/no/such/folder"], 2, "/no/such/folder"),
         (["train", "dcgan", "--data", "digits", "--preset", "papr"], 2, "has no preset 'papr'"),
+        (["train", "dcgan", "--data", "digits", "--penalty-weight", "5"], 2, "penalty_weight does nothing without"),
+        (
+            ["train", "dcgan", "--data", "digits", "--augment-p", "0.5"],
+            2,
+            "augment_p does nothing without --augment ada",
+        ),
         (["train", "dcgan", "--data", "digits", "--out", "/proc/none/run"], 2, "/proc"),
         (["resume", "/no/such/run"], 2, "is not a run folder"),
         (["sample", "/no/such/run"], 2, "is not a run folder"),

@@ -329,6 +329,26 @@ def test_a_folder_with_a_run_is_not_trained_into_again(run: Run) -> None:
         pf.train("dcgan", data="digits", out=run.folder, **SMALL)
 
 
+def test_a_folder_with_other_files_is_no_run_folder_and_one_with_a_log_is(tmp_path: Path) -> None:
+    (tmp_path / "job.log").touch()
+    pf.train("dcgan", data="digits", out=tmp_path, **{**SMALL, "examples": 64, "measure": False, "evaluations": 0})
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(RunError, match="holds other files, as checkpoints; choose another --out"):
+        pf.train("dcgan", data="digits", out=tmp_path, **SMALL)
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_too_few_examples_to_measure_are_refused_at_the_start_unless_nothing_is_measured(tmp_path: Path) -> None:
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).integers(0, 256, (9, 8, 8), dtype=np.uint8))
+    asked = {"data": str(tmp_path / "few.npy"), "out": tmp_path / "run", **SMALL, "examples": 64}
+    for some in ({"measure": False, "evaluations": 1}, {"measure": True, "evaluations": 0}):
+        with pytest.raises(ValueError, match=r"at least 5 samples a side.*leave measuring out: --evaluations 0"):
+            pf.train("dcgan", **{**asked, **some})
+        assert not (tmp_path / "run").exists()
+    run = pf.train("dcgan", **{**asked, "measure": False, "evaluations": 0})
+    assert run.outcome == "finished"
+
+
 def test_data_that_changed_since_are_refused_on_resume(run: Run, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run.folder, copy)
@@ -353,6 +373,14 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path: Path) -> None:
         ),
         ({"recipe": "dcgan", "data": "digits", "resolution": 20}, "images of 20×20 do not fit"),
         ({"recipe": "cgan", "data": "stacked-digits"}, "cgan needs labels"),
+        (
+            {"recipe": "dcgan", "data": "digits", "penalty_every": 2},
+            "penalty_every does nothing without --penalty, got 2",
+        ),
+        (
+            {"recipe": "sngan", "data": "digits", "augment": "ada", "augment_policy": ("color",)},
+            "--augment diffaugment",
+        ),
         ({"recipe": "dcgan", "data": "digits", "ticks": 0}, "ticks must be at least 1"),
     ):
         with pytest.raises(ValueError, match=message.replace("?", r"\?")):

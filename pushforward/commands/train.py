@@ -25,7 +25,7 @@ class Where:
     out: Path | None = None
     """The run folder; runs/RECIPE-DATA by default."""
     preset: str | None = None
-    """One of the recipe's presets; by default the one for this kind of data."""
+    """One of the recipe's presets, which are named above; by default the one for this kind of data."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,13 @@ def do_train(arguments: list[str]) -> int:
         ],
         frozen=True,
     )
-    wanted.__doc__ = f"{recipes.summary(recipe)}." if recipe in recipes.names() else (module.__doc__ or recipe)
+    what = f"{recipes.summary(recipe)}." if recipe in recipes.names() else (module.__doc__ or recipe)
+    wanted.__doc__ = (
+        f"{what}\n\nPresets: {', '.join(module.PRESETS)}. The defaults shown are those of {chosen or kind}; with "
+        "--data or --preset before --help they are those of another."
+    )
     asked: Any = parse(wanted, rest, f"pushforward train {recipe}")
+    session.check_used(asked.recipe, config)
     command = shlex.join(["pushforward", "train", *arguments])
     plan = run.Plan(recipe, asked.basic.data, dataclasses.asdict(asked.recipe), asked.data, asked.run, command)
     return _tell(session.start(plan, asked.basic.out))

@@ -89,6 +89,16 @@ class Rules:
         """What share of the learning rates is left, over examples seen."""
         return held(self.lr_hold, self.examples)
 
+    def idle(self) -> dict[str, str]:
+        """Options that nothing reads as the others stand, each with the option that would have it read."""
+        ada = ("augment_p", "augment_target", "augment_speed", "augment_groups")
+        readers = {
+            "--penalty": () if self.penalty is not None else ("penalty_weight", "penalty_every"),
+            "--augment ada": () if self.augment == "ada" else ada,
+            "--augment diffaugment": () if self.augment == "diffaugment" else ("augment_policy",),
+        }
+        return {name: reader for reader, names in readers.items() for name in names}
+
 
 class Labelled(Protocol):
     """What is asked of a `data.spec.DataSpec` here."""
