@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 class Compare:
     """Train each recipe with each seed for the same time on the same machine, measure, and leave one page.
 
-    A recipe may come with options of its own, in quotes, as `pushforward train` takes them:
+    A recipe may come with recipe options of its own, in quotes (`pushforward train sngan --help` lists them); how much
+    it trains, on what data and with which seeds is for the comparison:
+
     pushforward compare sngan "sngan --loss wasserstein --penalty gp" --data digits
+
     The same command again, or --out alone, goes on where a comparison was stopped; --add puts recipes into it.
     """
 
@@ -48,7 +51,8 @@ class Compare:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""
     resolution: int | None = None
-    """Height and width of the images."""
+    """Height and width of the images; by default the data's own, and 64 of a folder or .zip. Of oblong images the
+    middle square is taken."""
     channels: int | None = None
     """1 for grey, 3 for colour; None leaves the choice to the data."""
     max_bad: float = 0.01
@@ -65,7 +69,7 @@ def do_compare(arguments: list[str]) -> int:
     comparison, added, folder = _asked(asked, command)
     from pushforward.compare.lock import alone
     from pushforward.compare.plan import add_entries, keep_plan
-    from pushforward.compare.runs import carry_out, left
+    from pushforward.compare.runs import carry_out, failures, left
     from pushforward.compare.watch import Watch
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +79,8 @@ def do_compare(arguments: list[str]) -> int:
             comparison = add_entries(added, command, folder)
         with Watch() as watch:
             watch.say(_announced(comparison, left(comparison, folder)))
+            if failed := failures(comparison, folder):
+                watch.say(f"failed before and left as they are, until these files are removed: {', '.join(failed)}")
             done = carry_out(comparison, folder, watch)
         return _tell(comparison, folder, done)
 
@@ -121,9 +127,11 @@ def _begun(asked: Compare) -> "tuple[Comparison, Path]":
 def _comparison(asked: Compare, command: str) -> "tuple[Comparison, Path]":
     """A new comparison, and its folder."""
     from pushforward.compare.plan import Comparison, machine, parse_budget
-    from pushforward.data.catalogue import CATALOGUE, open_data
+    from pushforward.data.catalogue import CATALOGUE, Options, open_data
+    from pushforward.data.images import of_data
     from pushforward.looks import looks
     from pushforward.run import DataOptions
+    from pushforward.spaces import encoder_for
 
     if asked.data is None:
         raise ValueError("compare needs --data, e.g. --data digits")
@@ -134,7 +142,9 @@ def _comparison(asked: Compare, command: str) -> "tuple[Comparison, Path]":
     entries = tuple(_entry(words, asked.data) for words in asked.recipes)
     data = open_data(asked.data, **dataclasses.asdict(options))
     if asked.features is not None:
-        looks((f"features={asked.features}",))
+        (name,) = looks((f"features={asked.features}",)).features
+        # What keeps the network from being had would keep each run from being measured.
+        encoder_for(name, of_data(data, asked.data, Options()))
     # A path as it is from anywhere, so that the comparison can go on from anywhere.
     known = asked.data in CATALOGUE
     comparison = Comparison(
@@ -160,7 +170,7 @@ def _entry(text: str, data: str) -> "Entry":
     """A recipe with the options that stand behind it, read as `pushforward train` reads them."""
     from pushforward import recipes, run
     from pushforward.compare.plan import Entry
-    from pushforward.session import check_numbers
+    from pushforward.session import check_numbers, check_used
 
     recipe, *words = shlex.split(text) or [""]
     module = recipes.load(recipe)
@@ -175,19 +185,34 @@ def _entry(text: str, data: str) -> "Entry":
         ],
         frozen=True,
     )
+    _refuse_outsiders(words, text)
     asked: Any = parse(wanted, words, f"pushforward train {recipe}")
     if asked.recipe.examples != config.examples:
         raise ValueError(f"the comparison decides how much {recipe} sees, got --examples in {text!r}; give it outside")
     check_numbers(asked.recipe)
+    check_used(asked.recipe, config)
     return Entry(recipe, tuple(words), dataclasses.asdict(asked.recipe), asked.accumulate, asked.bf16)
+
+
+def _refuse_outsiders(words: list[str], text: str) -> None:
+    """Raises ValueError for an option of `pushforward train` that is not the recipe's, behind a recipe."""
+    from pushforward.run import DataOptions, RunOptions
+
+    own = {field.name for group in (RunOptions, DataOptions) for field in dataclasses.fields(group)}
+    for word in words:
+        name = word.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+        if word.startswith("--") and name in own - {"accumulate", "bf16"}:
+            mine = any(field.name == name for field in dataclasses.fields(Compare))
+            remedy = "give it outside the quotes" if mine else "leave it out"
+            raise ValueError(f"{word.partition('=')[0]} is not the recipe's to decide, got {text!r}; {remedy}")
 
 
 def _announced(comparison: "Comparison", left: int) -> str:
     """How much is to come, of the whole."""
     whole = len(comparison.entries) * comparison.seeds
     if not left:
-        return f"of {whole} runs none is left to train"
-    runs = f"{whole} runs" if left == whole else f"{left} of {whole} runs left,"
+        return f"no run is left to train, of {whole}"
+    runs = f"{whole} run{'s'[: whole > 1]}" if left == whole else f"{left} of {whole} runs left,"
     if comparison.seconds is None:
         return f"{runs} of {comparison.examples:,} examples, {comparison.jobs} at once"
     minutes = -(-left // comparison.jobs) * comparison.seconds / 60
@@ -209,5 +234,6 @@ def _tell(comparison: "Comparison", folder: Path, done: bool) -> int:
         if (folder / name).exists():
             print(f"{name.split('.')[0]:10s}{folder / name}", file=sys.stderr)
     if not any(row.finished for row in results.rows):
-        raise ArithmeticError(f"no run finished; the first reason: {results.rows[0].reason}")
+        reason = next((run.reason for row in results.rows for run in row.runs if run.reason), "none was kept")
+        raise ArithmeticError(f"no run finished; the first reason: {reason}")
     return 0

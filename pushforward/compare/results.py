@@ -267,12 +267,17 @@ _COSTS = ("examples", "a second", "FLOPs", "minutes", "seeds")
 def columns(results: Results) -> list[str]:
     """The table's heads after the rows' names: distances over their floors, the main one as it is, then the others."""
     ratios = [f"{title(name)} ÷ floor" for name in results.distances]
-    return [*ratios, title(results.main), *(title(name) for name in results.shown), *_COSTS]
+    return [*ratios, *(title(name) for name in _shown(results)), *_COSTS]
+
+
+def _shown(results: Results) -> list[str]:
+    """The metrics that are told as they are; none where no run was measured."""
+    return [results.main, *results.shown] if results.main else []
 
 
 def real(results: Results) -> list[str]:
     """The cells of real data against real data: see `columns`."""
-    floors = [results.floor(name) for name in (results.main, *results.shown)]
+    floors = [results.floor(name) for name in _shown(results)]
     return [*["1"] * len(results.distances), *("" if f is None else f"{f:.3g}" for f in floors), *[""] * len(_COSTS)]
 
 
@@ -282,7 +287,7 @@ def cells(results: Results, row: Row) -> list[str]:
     if not row.finished:
         return [*[""] * (len(columns(results)) - 1), f"0 of {runs}"]
     numbers = [interval(row.spread(name, ratio=True)) for name in results.distances]
-    numbers += [interval(row.spread(name)) for name in (results.main, *results.shown)]
+    numbers += [interval(row.spread(name)) for name in _shown(results)]
     seen, seconds = row.mean("seen"), row.mean("seconds")
     cost = [f"{seen:,.0f}", f"{seen / seconds:,.0f}" if seconds else "", si(row.mean("flops"))]
     done = len(row.finished)

@@ -69,6 +69,13 @@ def left(comparison: Comparison, folder: Path) -> int:
     return sum(not finished(place) and not _fails(place) for place in places)
 
 
+def failures(comparison: Comparison, folder: Path) -> list[str]:
+    """The files, below the folder, that keep what failed by itself from being tried anew."""
+    probes = [folder / "probes" / entry.slug for entry in comparison.entries]
+    runs = [run_folder(folder, entry, seed) for entry in comparison.entries for seed in range(comparison.seeds)]
+    return [f"{place.relative_to(folder)}.failed" for place in (*probes, *runs) if _fails(place)]
+
+
 def carry_out(comparison: Comparison, folder: Path, watch: Watch, launch: Launch | None = None) -> bool:
     """Probes each recipe, then trains all, one seed of every recipe before the next; what is done already is kept.
 
