@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pushforward.metrics.catalogue import METRICS, known
+from pushforward.metrics.catalogue import METRICS, known, unknown
 from pushforward.spaces import NAMES
 
 
@@ -12,6 +12,7 @@ from pushforward.spaces import NAMES
 class Looks:
     """every: examples between two looks; None leaves it to the number of them. features, metrics, n: see `Evaluator`.
 
+    n is of the measurement at the end; along the way it is 1,000 at most.
     best: the measurement whose best value marks the best checkpoint; None for the first that there is of Fréchet
     distance and W2.
     """
@@ -50,17 +51,13 @@ def looks(words: Sequence[str]) -> Looks:
         counts[key] = None if value is None else int(value)
     features, metrics = (tuple(given.get(name, "").replace(",", " ").split()) for name in ("features", "metrics"))
     for name in features:
-        _known(name, NAMES, "features", file=name.endswith(".pt2"))
+        if name not in NAMES and not name.endswith(".pt2"):
+            near = difflib.get_close_matches(name, NAMES, n=1)
+            raise ValueError(f"no features are called {name!r}{f'; did you mean {near[0]}?' if near else ''}")
     for name in metrics:
-        _known(name, tuple(METRICS), "metric")
+        if name not in METRICS:
+            raise ValueError(unknown(name))
     best = given.get("best")
     if best is not None and known(best) is None:
-        _known(best, tuple(METRICS), "metric")
+        raise ValueError(unknown(best))
     return Looks(counts["every"], features, metrics, counts["n"], best)
-
-
-def _known(name: str, names: tuple[str, ...], what: str, file: bool = False) -> None:
-    if name in names or file:
-        return
-    near = difflib.get_close_matches(name, names, n=1)
-    raise ValueError(f"no {what} is called {name!r}{f'; did you mean {near[0]}?' if near else ''}")

@@ -34,7 +34,8 @@ class DataOptions:
     """What is asked of the data."""
 
     resolution: int | None = None
-    """Height and width of the images."""
+    """Height and width of the images; by default the data's own, and 64 of a folder or .zip. Of oblong images the
+    middle square is taken."""
     channels: int | None = None
     """1 for grey, 3 for colour; None leaves the choice to the data."""
     max_bad: float = 0.01
@@ -68,7 +69,8 @@ class RunOptions:
     evaluations: int = 8
     """Quick evaluations along the run; 0 for none."""
     evaluate: tuple[str, ...] = ()
-    """What they are: every=N examples, features=inception, metrics=kid,recall, n=N a side, best=METRIC to keep."""
+    """What they are: every=N examples, features=inception, metrics=kid,recall, n=N a side (along the run
+    1,000 at most), best=METRIC to keep."""
     measure: bool = True
     """Whether the finished run is measured in full, real against real beside it."""
     checkpoints: int = 8

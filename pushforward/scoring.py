@@ -1,6 +1,5 @@
 """Features of two sets to numbers: each with its interval, and beside it the same number for reals against reals."""
 
-import difflib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pushforward.data.cache import remembered
 from pushforward.embedding import Embedded
 from pushforward.evaluation import Measurement
 from pushforward.groups import ALONE, GROUPS, MATCHING, MEMORISED, OFFERED, Sides, computed
-from pushforward.metrics.catalogue import METRICS
+from pushforward.metrics.catalogue import METRICS, unknown
 from pushforward.metrics.comparison import Comparison, frechet_difference, kid_difference, paired_differences
 from pushforward.metrics.intervals import Interval
 from pushforward.metrics.manifold import precision_recall_density_coverage
@@ -73,6 +72,8 @@ def score(
         notes.append("both sides are the same images: nothing is measured but the metrics' own conventions")
     if held_out is not None and held_out.key in (real.key, train.key):
         notes.append("the held-out set is the training set itself: nothing is told of memorisation")
+        for name in MEMORISED:
+            found.values.pop(name, None)
     if fake.encoder == "classifier":
         notes.append("classifier: it was trained on these reals, and is surer of them than of any fresh images")
     measured = {
@@ -97,8 +98,7 @@ def usual(fake: Embedded, real: Embedded, held_out: Embedded | None) -> tuple[st
 def _check(names: Sequence[str], fake: Embedded, real: Embedded, held_out: Embedded | None) -> None:
     for name in names:
         if name not in METRICS:
-            near = difflib.get_close_matches(name, METRICS, n=1)
-            raise ValueError(f"no metric is called {name!r}{f'; did you mean {near[0]}?' if near else ''}")
+            raise ValueError(unknown(name))
         if name not in OFFERED:
             raise ValueError(f"{name} takes {METRICS[name].takes}, not two sets of features; leave it out")
     for other in (real, held_out):

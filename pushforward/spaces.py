@@ -84,7 +84,7 @@ def encoder_for(
         return from_file(Path(name), resize=mode, device=device)
     near = difflib.get_close_matches(name, NAMES, n=1)
     raise ValueError(
-        f"{name!r} are no features{f'; did you mean {near[0]}?' if near else ''} "
+        f"no features are called {name!r}{f'; did you mean {near[0]}?' if near else ''} "
         f"(features: {', '.join(NAMES)}, or a .pt2 file)"
     )
 

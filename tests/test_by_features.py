@@ -157,6 +157,9 @@ def test_memorisation_needs_and_uses_a_set_that_was_not_trained_on(place: Path) 
     assert copied.measurements["authenticity"].value == 0
     assert copied.measurements["c_t"].value < -5 < clear.measurements["c_t"].value
     assert clear.measurements["copies"].floor is not None
+    itself = measure_by_features(str(place / "good.npz"), train, asked(place, metrics=names, held_out=train)).scores
+    assert itself.measurements == {}
+    assert itself.notes == ("the held-out set is the training set itself: nothing is told of memorisation",)
 
 
 def test_memorisation_of_a_run_is_of_its_part_of_the_data_and_all_else_of_all_of_them(
@@ -293,7 +296,7 @@ def test_the_command_says_network_hash_resize_seed_and_floor(
         (["good.npz", "real.npz", "--features", "pixels", "--checkpoint", "best"], "checkpoint best is of a run"),
         (["good.npz", "real.npz", "-n", "0"], "--n needs --features"),
         (["good.npz", "real.npz", "--features", "inception"], "weights of inception are not there"),
-        (["good.npz", "real.npz", "--features", "inception_score"], "are no features"),
+        (["good.npz", "real.npz", "--features", "inception_score"], "no features are called"),
         (["good.npz", "real.npz", "--features", "pixels", "--weights", "x"], "weights are for inception"),
         (["colour.npz", "real.npz", "--features", "pixels"], "has images in colour, and pixels is made for the grey"),
         (["nothing.npz", "real.npz", "--features", "pixels"], "neither a data set nor an existing path"),

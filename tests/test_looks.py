@@ -12,7 +12,7 @@ from pushforward.core.runlog import rows
 from pushforward.data.catalogue import open_data
 from pushforward.evaluation import AGAINST, Evaluator
 from pushforward.looks import looks
-from pushforward.metrics.catalogue import known
+from pushforward.metrics.catalogue import ALIASES, METRICS, known
 
 SMALL: dict[str, Any] = {
     "examples": 3000, "batch": 100, "width": 8, "ticks": 5, "pictures": 2, "checkpoints": 2, "evaluations": 0,
@@ -37,13 +37,18 @@ def test_words_say_when_what_and_by_which_number() -> None:
         (["every=0"], "every is a number of examples"),
         (["every=5", "every=6"], "takes every once"),
         (["metrics=kidd"], "no metric is called 'kidd'; did you mean kid?"),
-        (["features=incepton"], "no features is called 'incepton'; did you mean inception?"),
+        (["metrics=FID"], "no metric is called 'FID'; did you mean frechet?"),
+        (["features=incepton"], "no features are called 'incepton'; did you mean inception?"),
         (["best=frechett"], "did you mean frechet?"),
     ],
 )
 def test_a_word_that_is_not_known_is_named(words: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         looks(words)
+
+
+def test_other_names_of_metrics_lead_to_metrics() -> None:
+    assert set(ALIASES.values()) <= set(METRICS)
 
 
 def test_looking_changes_no_weight_and_the_best_is_by_the_number_asked_for(tmp_path: Path) -> None:

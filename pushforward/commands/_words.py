@@ -77,17 +77,6 @@ def early(arguments: list[str], option: str) -> str | None:
     return None
 
 
-def printed(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*heads, box=box.SIMPLE_HEAD, show_lines=True)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
 def table_of(numbers: "dict[str, Measurement]") -> None:
     from rich.console import Console
     from rich.table import Table

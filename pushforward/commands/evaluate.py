@@ -31,7 +31,8 @@ class Evaluate:
     against: str | None = None
     """The real data that two sets are compared by: `evaluate A B --against REAL` says which is nearer."""
     features: str | None = None
-    """inception, dinov2, dinov2-b, clip, clip-l, pixels, classifier, or a .pt2 file of your own."""
+    """inception, dinov2, dinov2-b, clip, clip-l, pixels, classifier, or a .pt2 file of your own; with --against alone,
+    inception. The options down to -n are for these."""
     metrics: tuple[str, ...] = ()
     """Which; by default what suits the sets. `pushforward list metrics` says what each is worth."""
     resize: Literal["clean", "legacy-pytorch", "legacy-tf"] | None = None
@@ -43,7 +44,7 @@ class Evaluate:
     held_out: str | None = None
     """Reals that were not trained on: asks for memorisation."""
     n: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Samples of a run; with features, 10,000 by default."""
+    """Samples of a run, 10,000 by default."""
     json: bool = False
     """Print only JSON on standard output."""
     seed: int = 0

@@ -45,7 +45,7 @@ class Judge:
     browser: bool = True
     """Whether a browser is opened."""
     n: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Samples of a run; by default as many as a test needs."""
+    """Samples of a run; by default 500, or as many as one person is shown where that is more."""
     max_bad: float = 0.01
     """Share of unreadable files above which a folder is refused."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -63,6 +63,8 @@ def _experiment(name: str, arguments: list[str]) -> int:
     for field, value in dataclasses.asdict(asked.experiment).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{field} must be a finite number, got {value}; see pushforward lab {name} --help")
+        if field == "seed" and value < 0:
+            raise ValueError(f"the seed must not be negative, got {value}")
     out = asked.lab.out or Path("runs") / "lab" / name
     if (out / "config.json").exists():
         raise ValueError(f"{out} is a training run, whose report would be lost; choose another --out")

@@ -59,7 +59,8 @@ class Arithmetic(Common):
     target: Annotated[int | None, tyro.conf.arg(name="to")] = None
     """The class to go to."""
     strengths: tuple[float, ...] = ()
-    """How much of the difference is added, a column each."""
+    """How much of the difference is added, a column each; by default five from 0 to 1 of a class embedding's, to 2 of
+    means'."""
     space: Space = None
     """Latents z or styles w; by default w where the generator has styles."""
 
@@ -91,7 +92,8 @@ class Truncation(Common):
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 2000
     """Samples, and as many reals, or half of the reals where there are fewer."""
     truncations: tuple[float, ...] = ()
-    """Bounds of z, or ψ of w; none at all is always among the points."""
+    """Bounds of z, by default six from 0.25 to 2, or ψ of w, four from 0.2 to 0.8; none at all is always among the
+    points."""
     features: str | None = None
     """What images are seen by: classifier, pixels, inception, …; by default a classifier where there are labels."""
     space: Space = None

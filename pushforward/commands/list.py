@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import shutil
+import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
 from tyro.conf import Positional
 
-from pushforward.commands._words import parse, printed
+from pushforward.commands._words import parse
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class List:
     """Recipes, data, metrics and the lab's experiments."""
 
     kind: Positional[Literal["all", "recipes", "data", "metrics", "lab"]] = "all"
-    """What to list; `metrics` alone are a table that says of each its range, what fools it, and its source."""
+    """What to list; of `metrics` alone also range, what fools them, and source."""
     json: bool = False
     """Print JSON: [{"kind": …, "name": …, "summary": …}], metrics with all that is known of them."""
 
@@ -39,10 +41,14 @@ def do_list(arguments: list[str]) -> int:
             )
         )
     elif asked.kind == "metrics":
-        printed(
-            ("metric", "what it measures", "range", "better", "what fools it", "source", "takes"),
-            [(n, m.summary, m.range, m.better, m.fooled, m.source, m.takes) for n, m in METRICS.items()],
-        )
+        width = shutil.get_terminal_size().columns
+        for name, m in METRICS.items():
+            told = (m.summary, f"{m.range}; better: {m.better}; takes: {m.takes}", f"fooled: {m.fooled}", m.source)
+            print(
+                name,
+                *(textwrap.fill(line, width, initial_indent="  ", subsequent_indent="    ") for line in told),
+                sep="\n",
+            )
     else:
         for kind, name, summary in rows:
             print(f"{kind:8s}{name:20s}{summary}")

@@ -101,7 +101,7 @@ def in_order(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 
 @contextmanager
 def counted(task: str, total: int, shown: bool) -> Iterator[Callable[[], object]]:
-    """Gives a function to call after each of `total` steps; where `shown`, a bar on standard error follows it."""
+    """Gives a function to call after each of `total` steps; where `shown`, a bar follows it in a terminal."""
     if not shown:
         yield lambda: None
         return
@@ -109,6 +109,7 @@ def counted(task: str, total: int, shown: bool) -> Iterator[Callable[[], object]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(task, total=total)
         yield lambda: progress.advance(bar)

@@ -83,11 +83,15 @@ def find(name: str, file: Path | None = None, download: bool = False, tell: Tell
         return Found(file, digest_of(file))
     root = cache_folder() / "weights"
     path = root / name / source.file
-    remedy = f"put {source.url} at {path}, or name a copy with --weights FILE"
+    remedy = f"put {source.url} at {path}"
     if not path.is_file():
         if not download:
-            raise ValueError(f"the weights of {name} are not there: allow their download, {remedy}")
-        cached(root, name, lambda partial: fetch(source, partial / source.file, remedy, tell))
+            raise ValueError(
+                f"the weights of {name} are not there: run `pushforward evaluate A B --features {name} --download` "
+                f"once (or with --weights FILE, a copy of them), or {remedy}"
+            )
+        ways = f"{remedy}, or name a copy with --weights FILE"
+        cached(root, name, lambda partial: fetch(source, partial / source.file, ways, tell))
         if not path.is_file():
             raise ValueError(f"{path.parent} must hold {source.file}, got other files; remove the folder, or {remedy}")
     found = Found(path, digest_of(path))

@@ -196,7 +196,7 @@ def directions(
 
 def _moved(opened: Opened, layers: Sequence[int], styles: Tensor) -> list[int]:
     """The layers asked for, of styles [N, L, Z]. Raises ValueError for others, and in z, which all layers share."""
-    G = opened.styled("directions of some layers")
+    G = opened.styled("moving some layers")
     if styles.dim() != 3:
         raise ValueError(f"layers have styles of their own in w alone, got layers {ranges(layers)} in z; use --space w")
     depth = depth_of(G, styles)

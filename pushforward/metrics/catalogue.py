@@ -1,5 +1,6 @@
 """The measurements by name, and what to know before believing one. Importing this imports neither torch nor numpy."""
 
+import difflib
 from dataclasses import dataclass
 
 
@@ -226,7 +227,23 @@ METRICS: dict[str, Metric] = {
 }
 
 
+ALIASES = {
+    "fid": "frechet",
+    "fd": "frechet",
+    "is": "inception_score",
+    "ppl": "path_length",
+    "swd": "sliced_w2",
+    "msssim": "ms_ssim",
+}
+
+
 def known(name: str) -> Metric | None:
     """The entry of a measurement, whose name may end with that of the features it was made on: `recall_pixels`."""
     found = [metric for metric in METRICS if name == metric or name.startswith(f"{metric}_")]
     return METRICS[max(found, key=len)] if found else None
+
+
+def unknown(name: str) -> str:
+    """What to say to a name that no metric has: other people's name of one is told ours, a misspelt one the nearest."""
+    near = [ALIASES[name.lower()]] if name.lower() in ALIASES else difflib.get_close_matches(name, METRICS, n=1)
+    return f"no metric is called {name!r}{f'; did you mean {near[0]}?' if near else ''}"

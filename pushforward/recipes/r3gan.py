@@ -39,8 +39,8 @@ class Config(Rules):
     latent: int = 64
     """Numbers in a latent."""
     width: int = 64
-    """Channels of every stage, at least `group` (CIFAR-10 in the paper: 768), or numbers in the vectors between blocks
-    for points."""
+    """Channels of every stage, or `group` where that is more (CIFAR-10 in the paper: 768), or numbers in the vectors
+    between blocks for points."""
     full: int = 4
     """Largest side that has all channels; they halve with each doubling beyond, down to `group` (the paper: 32)."""
     blocks: int = 2

@@ -75,9 +75,10 @@ def test_a_download_is_checked_kept_and_not_repeated(monkeypatch, server, tmp_pa
 def test_nothing_is_downloaded_unasked_and_the_message_says_what_to_put_where(monkeypatch, server, tmp_path):
     url = publish(monkeypatch, server, "right.pth")
     place = tmp_path / "cache/weights/inception/right.pth"
-    with pytest.raises(ValueError, match="inception are not there: allow their download, put") as caught:
+    with pytest.raises(ValueError, match="inception are not there: run `pushforward evaluate") as caught:
         find("inception")
-    assert f"put {url} at {place}, or name a copy with --weights FILE" in str(caught.value)
+    assert "--features inception --download` once" in str(caught.value)
+    assert str(caught.value).endswith(f"or put {url} at {place}")
     assert "\n" not in str(caught.value)
     assert server.asked == []
     assert left(tmp_path) == []

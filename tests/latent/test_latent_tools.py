@@ -149,7 +149,7 @@ def test_the_picture_lies_in_the_run_unless_told_otherwise(
         ("dcgan", ["classes"], "this dcgan run is not conditional"),
         ("dcgan", ["directions", "-n", "9"], "1 to 8 directions"),
         ("dcgan", ["directions", "--class", "0"], "is not conditional; leave out the class"),
-        ("dcgan", ["directions", "--layers", "0"], "directions of some layers needs a generator with styles"),
+        ("dcgan", ["directions", "--layers", "0"], "moving some layers needs a generator with styles"),
         ("styled", ["directions", "--layers", "2-9"], "there are layers 0 to 3, got 2–9; choose of these"),
         ("styled", ["directions", "--layers", "2-3", "--space", "z"], "got layers 2–3 in z; use --space w"),
         ("dcgan", ["directions", "--reach", "0"], "2 steps at least and some way"),
