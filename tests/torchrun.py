@@ -1,4 +1,4 @@
-"""Two processes of a script over gloo, as `torchrun` would start them."""
+"""Processes of a script over gloo, as `torchrun` would start them."""
 
 import os
 import socket
@@ -14,12 +14,17 @@ needs_gloo = pytest.mark.skipif(
 )
 
 
-def run_two(script: Path, *words: str, seconds: float = 120) -> None:
-    """Runs the script with these words as rank 0 and 1 of two; fails with what they said unless both end well."""
+def run_together(script: Path, *words: str, processes: int = 2, seconds: float = 120) -> None:
+    """Runs the script with these words in so many processes; fails with what they said unless all end well."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    common = {
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
     started = [
         subprocess.Popen(
             [sys.executable, str(script), *words],
@@ -27,11 +32,11 @@ def run_two(script: Path, *words: str, seconds: float = 120) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(2)
+        for rank in range(processes)
     ]
     try:
         errors = [process.communicate(timeout=seconds)[1] for process in started]
     finally:
         for process in started:
             process.kill()
-    assert [process.returncode for process in started] == [0, 0], "\n".join(errors)
+    assert [process.returncode for process in started] == [0] * processes, "\n".join(errors)

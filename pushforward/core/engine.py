@@ -245,11 +245,19 @@ class Engine:
         self._moves, self._playing = 0, False
 
     def average_buffers(self) -> None:
-        """Gives all processes the mean of their running statistics, which each took from its own rows."""
+        """Gives all processes the mean of their running statistics, which each took from its own rows.
+
+        Taken in float64: what is equal everywhere, as singular vectors are, stays so to the bit, whatever their number.
+        """
+        if self.world.size == 1:
+            return
         for player in self.game.players.values():
             for nets in (player.nets, player.ema.nets if player.ema else None):
-                if nets is not None:
-                    average_([b for b in nets.buffers() if b.is_floating_point()], self.world)
+                buffers = [] if nets is None else [b for b in nets.buffers() if b.is_floating_point()]
+                means = [b.double() for b in buffers]
+                average_(means, self.world)
+                for buffer, mean in zip(buffers, means, strict=True):
+                    buffer.copy_(mean)
 
 
 def _place(nets: nn.ModuleDict, device: torch.device) -> None:

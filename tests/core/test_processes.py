@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from games import assert_same
-from torchrun import needs_gloo, run_two
+from torchrun import needs_gloo, run_together
 from worker import train
 
 from pushforward.core.checkpoint import read
@@ -19,7 +19,7 @@ pytestmark = needs_gloo
 def two(tmp_path_factory) -> list[dict]:
     """What each of two processes found."""
     out = tmp_path_factory.mktemp("processes")
-    run_two(Path(__file__).with_name("worker.py"), str(out))
+    run_together(Path(__file__).with_name("worker.py"), str(out))
     return [read(out / f"rank{i}") | json.loads((out / f"rank{i}.json").read_text()) for i in range(2)]
 
 

@@ -12,7 +12,7 @@ import pytest
 import trees
 from pair import image_recipes, told
 from small import BATCH, SMALL
-from torchrun import needs_gloo, run_two
+from torchrun import needs_gloo, run_together
 
 from pushforward import recipes
 from pushforward.core.checkpoint import Checkpoints
@@ -25,7 +25,7 @@ PAST = 6 * BATCH  # Adam has its moments, averages have moved, and so has ADA's 
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     """What a checkpoint would hold of the players, on each of two processes, by recipe."""
     out = tmp_path_factory.mktemp("pair")
-    run_two(Path(__file__).with_name("pair.py"), str(out), seconds=240)
+    run_together(Path(__file__).with_name("pair.py"), str(out), seconds=240)
     return [json.loads((out / f"rank{i}.json").read_text()) for i in range(2)]
 
 
@@ -33,6 +33,11 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
 @pytest.mark.parametrize("name", image_recipes())
 def test_two_processes_hold_the_same_players_after_the_same_rounds(two, name):
     assert two[0][name] == two[1][name]
+
+
+@needs_gloo
+def test_averaging_over_three_processes_changes_nothing_that_they_have_alike() -> None:
+    run_together(Path(__file__).with_name("three.py"), processes=3)
 
 
 def words_of(name: str) -> list[str]:
