@@ -1,5 +1,6 @@
 """Latents and samples, drawn from their own streams, so that looking at a run never changes it."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -39,6 +40,8 @@ def truncated(game: Game, n: int, seed: int, truncation: float | None = None) ->
 
 
 def _checked(truncation: float) -> float:
+    if not math.isfinite(truncation):
+        raise ValueError(f"truncation must be finite, got {truncation}; leave it out for none")
     if truncation < 0:
         raise ValueError(
             f"truncation must not be negative, got {truncation}; 0 gives one image a class, values from 0.5 to 2 are "

@@ -19,7 +19,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 
@@ -199,10 +199,14 @@ def check_numbers(config: Any) -> None:
 
     Raises ValueError, naming the field.
     """
+    kinds = get_type_hints(type(config))
     for name, value in dataclasses.asdict(config).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        counts = float not in (kinds[name], *get_args(kinds[name]))
+        if counts and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-        if isinstance(value, float) and name != "augment_target" and not 0 <= value < math.inf:
+        if not math.isfinite(value) or (value < 0 and name != "augment_target"):
             raise ValueError(f"{name} must be a number from 0 up, got {value}")
 
 

@@ -1,6 +1,7 @@
 """Truncation of latents and of styles, from the function to the command line."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,9 @@ def test_a_negative_truncation_is_refused_in_one_line(has_styles: bool) -> None:
     with pytest.raises(ValueError, match=r"must not be negative, got -0\.5; 0 gives one image a class") as caught:
         sampling.truncated(styled(has_styles), 2, 0, -0.5)
     assert "\n" not in str(caught.value)
+    for bound in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"must be finite, got {bound}; leave it out for none"):
+            sampling.truncated(styled(has_styles), 2, 0, bound)
 
 
 @pytest.mark.parametrize("name", ["stylegan", "progan"])

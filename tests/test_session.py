@@ -366,6 +366,15 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path: Path) -> None:
         ({"recipe": "dcgan", "data": "grid25"}, "dcgan does not make points"),
         ({"recipe": "dcgan", "data": "digits", "widht": 3}, "did you mean width?"),
         ({"recipe": "dcgan", "data": "digits", "examples": 0}, "examples must be at least 1"),
+        ({"recipe": "r3gan", "data": "digits", "lr": 0}, "r3gan's rate falls to a share"),
+        (
+            {"recipe": "r3gan", "data": "digits", "penalty": None, "penalty_weight_end": 1.0},
+            "without --penalty, got 1.0",
+        ),
+        (
+            {"recipe": "dcgan", "data": "digits", "augment": "ada", "augment_target": float("nan")},
+            "augment_target must",
+        ),
         ({"recipe": "dcgan", "data": "digits", "latent": 0}, "latent must be at least 1, got 0"),
         (
             {"recipe": "r3gan", "data": "digits", "penalty_weight": -1.0},
@@ -386,6 +395,13 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message.replace("?", r"\?")):
             pf.train(out=tmp_path / "r", **arguments)
         assert not (tmp_path / "r").exists()
+
+
+def test_0_is_none_of_what_is_no_count_written_as_a_whole_number_too() -> None:
+    config = pf.recipes.load("stylegan2").Config
+    session.check_numbers(config(lr_hold=0, mixing=0, augment_p=0, augment_target=0, penalty_weight=0))
+    with pytest.raises(ValueError, match="path_every must be at least 1, got 0"):
+        session.check_numbers(config(path_every=0))
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:

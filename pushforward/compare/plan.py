@@ -45,8 +45,9 @@ class Entry:
 
     @property
     def slug(self) -> str:
-        """The label as the name of a folder."""
-        return re.sub(r"[^a-z0-9.]+", "-", self.label.lower()).strip("-.")
+        """The label as the name of a folder; a number's sign stays."""
+        label = re.sub(r"(?<=[ =])-(?=[0-9.])", "minus ", self.label.lower())
+        return re.sub(r"[^a-z0-9.]+", "-", label).strip("-.")
 
 
 @dataclass(frozen=True)

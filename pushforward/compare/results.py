@@ -340,7 +340,8 @@ def si(value: float) -> str:
     """`1.23 P`, `45.6 T`: three digits and a prefix."""
     if not math.isfinite(value):
         return ""
-    step = min(int(math.log10(max(value, 1.0))) // 3, 6)
+    value = float(f"{value:.3g}")  # before the prefix is chosen: 999,999 is 1 M
+    step = min(math.floor(math.log10(max(value, 1.0)) + 1e-9) // 3, 6)
     return f"{value / 1000**step:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][step]}".strip()
 
 

@@ -167,7 +167,7 @@ class PointCritic(nn.Module):
         self.last = Head(width, classes)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.last(self.features(x), y)
+        return self.last(self.features(x).view(len(x), -1), y)  # one unit's come without their dimension
 
 
 def pair(

@@ -319,7 +319,7 @@ def _prepared(kernel: Kernel, x: Tensor, y: Tensor, block: int, least: int) -> t
     if x.shape[1:] != y.shape[1:] or x.ndim < 2 or min(len(x), len(y)) < least:
         raise ValueError(
             f"two samples must be [N, ...] and [M, ...] with N, M >= {least}, got {tuple(x.shape)} and "
-            f"{tuple(y.shape)}; give larger batches of one shape"
+            f"{tuple(y.shape)}; give larger batches of one shape, or fewer parts of each"
         )
     if block < 1:
         raise ValueError(f"block must be at least 1, got {block}")

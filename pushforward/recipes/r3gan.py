@@ -64,11 +64,18 @@ class Config(Rules):
     ema_grows: bool = False
     """Whether the half-life grows from 0 to `ema` as the others fall."""
 
+    def idle(self) -> dict[str, str]:
+        more = {} if self.penalty is not None else {"penalty_weight_end": "--penalty"}
+        if self.augment_p_end is not None:  # p then follows the run, and not the critic
+            more |= dict.fromkeys(("augment_target", "augment_speed"), "--augment-p-end None")
+        return super().idle() | more
+
 
 PAPER = Config(  # examples: the schedules' length; presets that go on have their own
     examples=20_000_000, batch=512, width=768, full=32, lr=2e-4, lr_end=5e-5, penalty_every=1, settle=1.0,
     ema_grows=True, augment="ada", augment_groups=("blit", "geometry", "color", "cutout"),
 )  # fmt: skip
+
 
 PRESETS = {
     "images": Config(),
@@ -106,6 +113,8 @@ def build(cfg: Config, spec: DataSpec) -> Game:
 
     settled, lr_settled = (max(round(share * cfg.examples), 1) for share in (cfg.settle, cfg.lr_settle))
 
+    if not cfg.lr:
+        raise ValueError("r3gan's rate falls to a share of where it starts, got --lr 0; give more than 0")
     if cfg.augment_p_end is not None and cfg.augment != "ada":
         raise ValueError(f"--augment-p-end is ADA's, got --augment {cfg.augment}; give --augment ada, or leave it out")
     if cfg.augment_p_end is not None and not 0 <= cfg.augment_p_end <= 1:

@@ -79,7 +79,9 @@ PRESETS = {
 class PathLengths:
     """The path length penalty of a batch with noise "path", and the mean length a, which moves after the round.
 
-    So a round's micro-batches and processes all pull towards the same a. Karras et al. 2020, arXiv:1912.04958, Eq. 4.
+    So a round's micro-batches and processes all pull towards the same a. It is taken on every other row of each part:
+    parts of an odd number of rows take one more, and then are not to the bit what the whole batch is. Karras et al.
+    2020, arXiv:1912.04958, Eq. 4.
     """
 
     def __init__(self, G: Generator, mixing: Mixing) -> None:

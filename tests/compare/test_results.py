@@ -254,8 +254,8 @@ def test_the_page_says_how_rows_that_were_added_got_their_examples(tmp_path: Pat
 
 
 def test_numbers_read_as_people_write_them() -> None:
-    assert [si(v) for v in (0.5, 999.0, 80_300.0, 1.2345e9, 2e18, float("nan"))] == [
-        "0.5", "999", "80.3 k", "1.23 G", "2 E", "",
+    assert [si(v) for v in (0.5, 999.0, 80_300.0, 999_999.0, 1.2345e9, 999.7e9, 2e18, float("nan"))] == [
+        "0.5", "999", "80.3 k", "1 M", "1.23 G", "1 T", "2 E", "",
     ]  # fmt: skip
     assert interval(None) == ""
 
@@ -273,3 +273,7 @@ def test_two_entries_of_one_name_are_refused() -> None:
     plan = comparison("a --b 1", "c")
     with pytest.raises(ValueError, match="a --b 1 is there twice"):
         dataclasses.replace(plan, entries=(plan.entries[0], plan.entries[0]))
+
+
+def test_entries_that_differ_in_a_sign_alone_have_folders_of_their_own() -> None:
+    assert len({entry.slug for entry in comparison("a --b 0.5", "a --b -0.5", "a --b=-0.5 --c").entries}) == 3

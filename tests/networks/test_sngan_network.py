@@ -351,3 +351,8 @@ def test_perceptrons_on_points_are_told_the_class_by_either_way():
         h = layer(h)
     h = F.leaky_relu(h, 0.2)
     torch.testing.assert_close(D(x, y), D.last.linear(h).squeeze(1) + (h * D.last.embed.weight[:, y].T).sum(1))
+
+
+def test_a_critic_of_points_may_have_one_unit() -> None:
+    critic = PointCritic((2,), 1, 3)
+    assert critic(torch.randn(5, 2), torch.tensor([0, 1, 2, 0, 1])).shape == (5,)
