@@ -253,7 +253,7 @@ class Duel:
         if penalty is not None and self.rules.penalty in SLOPES:
             real_logits, fake_logits, taken = self._with_slopes(x, fake, batch)
         else:
-            real_logits, fake_logits = self._logits(x, fake, batch)
+            real_logits, fake_logits = self._logits(x, fake, batch, self.joint)
             if penalty is not None:
                 taken = {"penalty": self._penalty(x, fake, batch)}
         if self.augmenter is not None:
@@ -278,7 +278,8 @@ class Duel:
         """The generator's loss, with further terms of these weights."""
         fake, y, told = self.make(batch), batch.get("y"), {}
         if self.losses.relative:
-            real_logits, fake_logits = self._logits(self.real(batch["x"]), fake, batch)
+            # Apart: a graph through the real half would be walked for gradients that nobody uses.
+            real_logits, fake_logits = self._logits(self.real(batch["x"]), fake, batch, joint=False)
         else:
             real_logits, fake_logits = None, self.D(self.seen(fake, batch, "fake"), y)
         loss = self.losses.generator(real_logits, fake_logits)
@@ -287,18 +288,21 @@ class Duel:
             loss = loss + weight * told[term.name]
         return loss, told
 
-    def _logits(self, x: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The critic's logits of both, each augmented by draws of its own."""
+    def _logits(self, x: Tensor, fake: Tensor, batch: Batch, joint: bool) -> tuple[Tensor, Tensor]:
+        """The critic's logits of both, each augmented by draws of its own. joint: in one pass."""
         y = batch.get("y")
         x, fake = self.seen(x, batch, "real"), self.seen(fake, batch, "fake")
-        if self.joint:
+        if joint:
             real_logits, fake_logits = self.D(torch.cat([x, fake]), None if y is None else torch.cat([y, y])).chunk(2)
             return real_logits, fake_logits
         # Two passes: with BatchNorm in the critic, real and fake batches must be normalised apart.
         return self.D(x, y), self.D(fake, y)
 
     def _with_slopes(self, x: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Logits and R1 (and R2) from one pass; gradients are with respect to what was not yet augmented."""
+        """Logits and R1 (or R2, or both); gradients are with respect to what was not yet augmented.
+
+        One of them alone is differentiated through its own half of the examples alone, and so not in a joint pass.
+        """
         names = SLOPES[str(self.rules.penalty)]
         with twice_differentiable(x.device):
             given = {"r1": precise(x), "r2": precise(fake)}
@@ -306,7 +310,7 @@ class Duel:
                 # Fakes that depend on the critic, as LOGAN's do, keep their graph.
                 if not given[name].requires_grad:
                     given[name] = given[name].detach().requires_grad_(True)
-            real_logits, fake_logits = self._logits(given["r1"], given["r2"], batch)
+            real_logits, fake_logits = self._logits(given["r1"], given["r2"], batch, self.joint and len(names) == 2)
             logits = {"r1": real_logits, "r2": fake_logits}
             total = torch.stack([logits[name].sum() for name in names]).sum()
             slopes = torch.autograd.grad(total, [given[name] for name in names], create_graph=True)

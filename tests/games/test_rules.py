@@ -340,3 +340,26 @@ def test_a_rule_names_what_each_augmentation_does() -> None:
     assert {k for k in critic.batch if k.startswith("real/")} == {"real/translation", "real/cutout"}
     with pytest.raises(ValueError, match="DiffAugment's policy is made of color, translation, cutout, got"):
         duel(Rules(augment="diffaugment", augment_policy=("colour",)))
+
+
+@pytest.mark.parametrize(
+    ("penalty", "critics", "generators"),
+    # Of the critic's move, rows and whether their gradient with respect to the images is taken; then the generator's.
+    [
+        (None, [(12, False)], [(6, False), (6, True)]),
+        ("r1", [(6, True), (6, False)], [(6, False), (6, True)]),
+        ("r2", [(6, False), (6, True)], [(6, False), (6, True)]),
+        ("r1+r2", [(12, True)], [(6, False), (6, True)]),
+    ],
+)
+def test_a_joint_pass_has_no_half_whose_gradient_nobody_uses(penalty, critics, generators):
+    seen: list[tuple[int, bool]] = []
+    rules = Rules(loss="relativistic", penalty=penalty, penalty_weight=1.0)
+    game = duel(rules, joint=True)
+    game.D.register_forward_pre_hook(lambda _, given: seen.append((len(given[0]), given[0].requires_grad)))
+    for move, expected in zip(moves(game.play), (critics, generators), strict=True):
+        for player, net in (("generator", game.G), ("critic", game.D)):
+            net.requires_grad_(move.player == player)  # as the engine does
+        move.objective(move.batch)
+        assert seen == expected
+        seen.clear()
