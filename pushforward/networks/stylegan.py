@@ -4,6 +4,7 @@ Karras et al. 2019, arXiv:1812.04948, Figure 1b and Appendix C. The critic is Pr
 """
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -103,6 +104,11 @@ class Generator(nn.Module):
         """psi: see `StyleMean.truncated`; None for the styles as they are."""
         w = self.mapping(z, y)
         return self.synthesis(w if psi is None else self.average.truncated(w, y, psi))
+
+    def compile(self, *given: Any, **named: Any) -> None:
+        """The modules of its two parts, which games call apart: by itself it would run uncompiled there."""
+        for part in (self.mapping_network, *self.layers):
+            part.compile(*given, **named)
 
     @property
     def used(self) -> int:

@@ -5,6 +5,7 @@ Karras et al. 2020, arXiv:1912.04958 (configuration F), in the form of the autho
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -170,6 +171,11 @@ class Generator(nn.Module):
         """psi: truncation (see `StyleMean.truncated`); None for the styles as they are."""
         w = self.mapping(z, y)
         return self.synthesis(w if psi is None else self.average.truncated(w, y, psi))
+
+    def compile(self, *given: Any, **named: Any) -> None:
+        """Its two parts, which games call apart: by itself it would run uncompiled there."""
+        for part in (self.styles, self.synthesis):
+            part.compile(*given, **named)
 
     @property
     def numbers(self) -> int:

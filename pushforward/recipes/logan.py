@@ -10,6 +10,7 @@ classes drawn evenly; sizes, rates and weights for small machines (`--preset pap
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,10 @@ class Uniform(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return self.inner(torch.erf(z / math.sqrt(2)), y)
+
+    def compile(self, *given: Any, **named: Any) -> None:
+        """What is inside, which the game calls on latents that are uniform already."""
+        self.inner.compile(*given, **named)
 
 
 def latent_step(f: Callable[[Tensor], Tensor], z: Tensor, size: float, damping: float | None) -> Tensor:
