@@ -34,8 +34,8 @@ class DataOptions:
     """What is asked of the data."""
 
     resolution: int | None = None
-    """Height and width of the images; by default the data's own, and 64 of a folder or .zip. Of oblong images the
-    middle square is taken."""
+    """Height and width of the images; by default the data's own, and 64 of a folder or .zip. Where images are
+    resized, the middle square of oblong ones is taken."""
     channels: int | None = None
     """1 for grey, 3 for colour; None leaves the choice to the data."""
     max_bad: float = 0.01

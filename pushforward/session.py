@@ -33,6 +33,7 @@ from pushforward.core.holding import holding
 from pushforward.core.seeding import torch_seeded
 from pushforward.course import Course, evaluator_for
 from pushforward.data.catalogue import CATALOGUE, open_data
+from pushforward.data.decoding import ENDINGS
 from pushforward.data.source import Data
 from pushforward.games.adversarial import Rules
 from pushforward.run import DataOptions, Plan, Run, RunError, RunOptions, kind_of, preset, resolve_device
@@ -84,6 +85,11 @@ def start(plan: Plan, out: str | Path | None = None) -> Run:
         data = open_data(plan.data, **dataclasses.asdict(plan.data_options), progress=world.first)
         engine = _engine(plan, data, device, world)
         evaluator = evaluator_for(plan, data, device)
+        if plan.options.evaluations or plan.options.evaluate or plan.options.measure:
+            try:
+                evaluator.check()
+            except ValueError as error:
+                raise ValueError(f"{error}, or leave measuring out: --evaluations 0 --no-measure") from None
         config = _config(plan, data, folder)
         with _alone(folder, world), _fast_arithmetic():
             if world.first:
@@ -168,9 +174,11 @@ def _check_free(folder: Path) -> None:
         raise RunError(f"the run can't be written to {folder}: {nearest} is a file; choose another --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise RunError(f"the run can't be written to {folder}: {nearest} is not writable; choose another --out")
-    # A log that a job's script keeps there is no one else's; images would be taken for data, or its data for images.
-    if nearest == folder and (others := [p.name for p in folder.iterdir() if p.name[0] != "." and p.suffix != ".log"]):
-        raise RunError(f"{folder} holds other files, as {min(others)}; choose another --out, empty or new")
+    # A job's script and its log may lie there; data would become the run's pictures, and these the data's.
+    ends = (*ENDINGS, ".npy", ".npz", ".zip", ".json", ".jsonl", ".html")
+    there = [path for path in (folder.iterdir() if nearest == folder else ()) if path.name[0] != "."]
+    if others := [path.name for path in there if path.is_dir() or path.suffix.lower() in ends]:
+        raise RunError(f"{folder} holds other files, such as {min(others)}; choose another --out, empty or new")
 
 
 def _own(device: torch.device, world: World) -> torch.device:
@@ -199,11 +207,15 @@ def check_numbers(config: Any) -> None:
 
     Raises ValueError, naming the field.
     """
-    kinds = get_type_hints(type(config))
+    try:
+        kinds = get_type_hints(type(config))
+    except NameError:  # of one's own recipe, whose annotations are for type checkers alone
+        kinds = {}
     for name, value in dataclasses.asdict(config).items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        counts = float not in (kinds[name], *get_args(kinds[name]))
+        kind = kinds.get(name, type(value))
+        counts = int in (kind, *get_args(kind)) and float not in (kind, *get_args(kind))
         if counts and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
         if not math.isfinite(value) or (value < 0 and name != "augment_target"):

@@ -38,6 +38,8 @@ def test_words_say_when_what_and_by_which_number() -> None:
         (["every=5", "every=6"], "takes every once"),
         (["metrics=kidd"], "no metric is called 'kidd'; did you mean kid?"),
         (["metrics=FID"], "no metric is called 'FID'; did you mean frechet?"),
+        (["metrics=KID"], "did you mean kid?"),
+        (["best=fid_inception"], "did you mean frechet_inception?"),
         (["features=incepton"], "no features are called 'incepton'; did you mean inception?"),
         (["best=frechett"], "did you mean frechet?"),
     ],

@@ -330,10 +330,11 @@ def test_a_folder_with_a_run_is_not_trained_into_again(run: Run) -> None:
 
 
 def test_a_folder_with_other_files_is_no_run_folder_and_one_with_a_log_is(tmp_path: Path) -> None:
-    (tmp_path / "job.log").touch()
+    for name in ("job.log", "slurm-12.out", "run.sh"):
+        (tmp_path / name).touch()
     pf.train("dcgan", data="digits", out=tmp_path, **{**SMALL, "examples": 64, "measure": False, "evaluations": 0})
     (tmp_path / "config.json").unlink()
-    with pytest.raises(RunError, match="holds other files, as checkpoints; choose another --out"):
+    with pytest.raises(RunError, match="holds other files, such as checkpoints; choose another --out"):
         pf.train("dcgan", data="digits", out=tmp_path, **SMALL)
     assert not (tmp_path / "config.json").exists()
 

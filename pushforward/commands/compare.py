@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Compare:
     """Train each recipe with each seed for the same time on the same machine, measure, and leave one page.
 
-    A recipe may come with recipe options of its own, in quotes (`pushforward train sngan --help` lists them); how much
-    it trains, on what data and with which seeds is for the comparison:
+    A recipe may come with options of its own, in quotes: recipe options (`pushforward train sngan --help` lists them),
+    --preset, --accumulate and --bf16. How much it trains, on what data and with which seeds is for the comparison:
 
     pushforward compare sngan "sngan --loss wasserstein --penalty gp" --data digits
 
@@ -51,8 +51,8 @@ class Compare:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""
     resolution: int | None = None
-    """Height and width of the images; by default the data's own, and 64 of a folder or .zip. Of oblong images the
-    middle square is taken."""
+    """Height and width of the images; by default the data's own, and 64 of a folder or .zip. Where images are
+    resized, the middle square of oblong ones is taken."""
     channels: int | None = None
     """1 for grey, 3 for colour; None leaves the choice to the data."""
     max_bad: float = 0.01
@@ -80,7 +80,8 @@ def do_compare(arguments: list[str]) -> int:
         with Watch() as watch:
             watch.say(_announced(comparison, left(comparison, folder)))
             if failed := failures(comparison, folder):
-                watch.say(f"failed before and left as they are, until these files are removed: {', '.join(failed)}")
+                again = "to try them anew, remove these files, and the run folders beside them"
+                watch.say(f"failed before, and not tried again: {', '.join(failed)}; {again}")
             done = carry_out(comparison, folder, watch)
         return _tell(comparison, folder, done)
 
@@ -129,8 +130,9 @@ def _comparison(asked: Compare, command: str) -> "tuple[Comparison, Path]":
     from pushforward.compare.plan import Comparison, machine, parse_budget
     from pushforward.data.catalogue import CATALOGUE, Options, open_data
     from pushforward.data.images import of_data
+    from pushforward.evaluation import Evaluator
     from pushforward.looks import looks
-    from pushforward.run import DataOptions
+    from pushforward.run import DataOptions, Plan
     from pushforward.spaces import encoder_for
 
     if asked.data is None:
@@ -141,10 +143,12 @@ def _comparison(asked: Compare, command: str) -> "tuple[Comparison, Path]":
     options = DataOptions(asked.resolution, asked.channels, asked.max_bad, asked.limit, asked.mirror)
     entries = tuple(_entry(words, asked.data) for words in asked.recipes)
     data = open_data(asked.data, **dataclasses.asdict(options))
-    if asked.features is not None:
-        (name,) = looks((f"features={asked.features}",)).features
-        # What keeps the network from being had would keep each run from being measured.
-        encoder_for(name, of_data(data, asked.data, Options()))
+    # What would keep each run from being measured is said before any begins.
+    names = () if asked.features is None else looks((f"features={asked.features}",)).features
+    reference = Plan("", asked.data, {}, options).reference(data)
+    Evaluator(reference).check()
+    for name in names:
+        encoder_for(name, of_data(reference, asked.data, Options()))
     # A path as it is from anywhere, so that the comparison can go on from anywhere.
     known = asked.data in CATALOGUE
     comparison = Comparison(
@@ -198,12 +202,13 @@ def _refuse_outsiders(words: list[str], text: str) -> None:
     """Raises ValueError for an option of `pushforward train` that is not the recipe's, behind a recipe."""
     from pushforward.run import DataOptions, RunOptions
 
-    own = {field.name for group in (RunOptions, DataOptions) for field in dataclasses.fields(group)}
+    own = {field.name for group in (RunOptions, DataOptions) for field in dataclasses.fields(group)} | {"data", "out"}
+    instead = {"seed": "seeds", "minutes": "budget", "evaluate": "features"}
     for word in words:
         name = word.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
         if word.startswith("--") and name in own - {"accumulate", "bf16"}:
-            mine = any(field.name == name for field in dataclasses.fields(Compare))
-            remedy = "give it outside the quotes" if mine else "leave it out"
+            mine = instead.get(name, name) in {field.name for field in dataclasses.fields(Compare)}
+            remedy = f"give --{instead.get(name, name)} outside the quotes" if mine else "leave it out"
             raise ValueError(f"{word.partition('=')[0]} is not the recipe's to decide, got {text!r}; {remedy}")
 
 

@@ -105,9 +105,8 @@ def listed_classes(files: Files, names: list[str], place: str) -> dict[str, int]
         raise ValueError(f'dataset.json in {place} is not {{"labels": [["path", class], …]}}: {error!r}') from error
     if not listed:
         return True
-    wrong = next((label for label in listed.values() if type(label) is not int), None)
-    if wrong is not None:
-        raise ValueError(f"dataset.json in {place} has the class {wrong!r}; classes are whole numbers")
+    if wrong := [label for label in listed.values() if type(label) is not int]:
+        raise ValueError(f"dataset.json in {place} has the class {wrong[0]!r}; classes are whole numbers")
     if missing := [name for name in names if name not in listed]:
         raise ValueError(
             f"dataset.json in {place} has no class for {len(missing)} of {len(names)} images, as {shown(missing[0])}"

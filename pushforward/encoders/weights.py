@@ -88,7 +88,7 @@ def find(name: str, file: Path | None = None, download: bool = False, tell: Tell
         if not download:
             raise ValueError(
                 f"the weights of {name} are not there: run `pushforward evaluate A B --features {name} --download` "
-                f"once (or with --weights FILE, a copy of them), or {remedy}"
+                f"once, or {remedy}; evaluate also takes a copy of them by --weights FILE"
             )
         ways = f"{remedy}, or name a copy with --weights FILE"
         cached(root, name, lambda partial: fetch(source, partial / source.file, ways, tell))

@@ -245,5 +245,9 @@ def known(name: str) -> Metric | None:
 
 def unknown(name: str) -> str:
     """What to say to a name that no metric has: other people's name of one is told ours, a misspelt one the nearest."""
-    near = [ALIASES[name.lower()]] if name.lower() in ALIASES else difflib.get_close_matches(name, METRICS, n=1)
+    stem, end, features = name.lower().partition("_")
+    if stem in ALIASES:
+        near = [f"{ALIASES[stem]}{end}{features}"]
+    else:
+        near = difflib.get_close_matches(name.lower(), METRICS, n=1)
     return f"no metric is called {name!r}{f'; did you mean {near[0]}?' if near else ''}"

@@ -102,7 +102,7 @@ def test_a_second_call_does_only_what_is_left_and_gives_the_same_numbers(
     told = capsys.readouterr()
     # Two have failed, and would again.
     assert "2 of 4 runs left, of 300 examples, 1 at once" in told.err
-    told_of = told.err.replace("\n", "").split("until these files are removed: ")[1]
+    told_of = told.err.replace("\n", "").split("failed before, and not tried again: ")[1]
     for seed in (0, 1):
         file = f"runs/gan-width-8-batch-50-lr-1e30-{seed}.failed"
         assert file in told_of
@@ -176,8 +176,13 @@ def test_recipes_are_added_on_the_terms_of_what_is_there_and_nothing_is_done_aga
         (["dcgan", "--data", "digits", "--features", "inceptoin"], "did you mean inception?"),
         (["dcgan", "--data", "digits", "--features", "inception"], "the weights of inception are not there"),
         (["dcgan", "--data", "ring8", "--features", "pixels"], "recipes that do"),
-        (["dcgan --seed 3", "--data", "digits"], "--seed is not the recipe's to decide, got 'dcgan --seed 3'; leave"),
-        (["dcgan --resolution=8", "--data", "digits"], "give it outside the quotes"),
+        (
+            ["dcgan --seed 3", "--data", "digits"],
+            "--seed is not the recipe's to decide, got 'dcgan --seed 3'; give --seeds",
+        ),
+        (["dcgan --resolution=8", "--data", "digits"], "give --resolution outside the quotes"),
+        (["dcgan --data digits", "--data", "digits"], "give --data outside the quotes"),
+        (["dcgan", "--data", "digits", "--limit", "9", "--features", "pixels,inception"], "the weights of inception"),
         (["dcgan --no-measure", "--data", "digits"], "--no-measure is not the recipe's to decide"),
         (["dcgan --penalty-every 3", "--data", "digits"], "penalty_every does nothing without --penalty"),
         (["dcgan --width 0", "--data", "digits"], "width must be at least 1, got 0"),

@@ -276,4 +276,7 @@ def test_two_entries_of_one_name_are_refused() -> None:
 
 
 def test_entries_that_differ_in_a_sign_alone_have_folders_of_their_own() -> None:
-    assert len({entry.slug for entry in comparison("a --b 0.5", "a --b -0.5", "a --b=-0.5 --c").entries}) == 3
+    assert (
+        len({entry.slug for entry in comparison("a --b 0.5", "a --b -0.5", "a --b=0.5 -c", "a --b=-0.5 -c").entries})
+        == 4
+    )

@@ -179,6 +179,7 @@ def test_dataset_json_gives_the_classes(root: Path, opened: Any) -> None:
     [
         ('{"labels": [["000.png", 1]]}', "no class for 1 of 2 images, as 001.png"),
         ('{"labels": [["000.png", 0.5], ["001.png", 1]]}', "the class 0.5"),
+        ('{"labels": [["000.png", null], ["001.png", 1]]}', "the class None"),
         ("[]", "is not"),
         ("nonsense", "is not"),
     ],

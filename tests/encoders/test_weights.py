@@ -78,7 +78,7 @@ def test_nothing_is_downloaded_unasked_and_the_message_says_what_to_put_where(mo
     with pytest.raises(ValueError, match="inception are not there: run `pushforward evaluate") as caught:
         find("inception")
     assert "--features inception --download` once" in str(caught.value)
-    assert str(caught.value).endswith(f"or put {url} at {place}")
+    assert f"or put {url} at {place}; evaluate also takes" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert server.asked == []
     assert left(tmp_path) == []
