@@ -4,13 +4,13 @@ arXiv:1912.00953, Algorithm 1; gradients go through that step. Samples are drawn
 Differs from the paper: BigGAN's networks with ReLU for BigGAN-deep's with leaky ReLU, without its orthogonality; which
 latent numbers may move is fixed and spread over z, and the gradient of all of them damps their step; latents are normal
 outside, and mapped to the paper's uniform ones within; fakes have the classes of the real examples beside them, for
-classes drawn evenly; sizes, rates and weights for small machines (`--preset paper` for ImageNet's).
+classes drawn evenly; sizes, rates and weights for small machines (`--preset paper` for ImageNet's). `--compile` leaves
+the generator as it is.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,10 +93,6 @@ class Uniform(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return self.inner(torch.erf(z / math.sqrt(2)), y)
-
-    def compile(self, *given: Any, **named: Any) -> None:
-        """What is inside, which the game calls on latents that are uniform already."""
-        self.inner.compile(*given, **named)
 
 
 def latent_step(f: Callable[[Tensor], Tensor], z: Tensor, size: float, damping: float | None) -> Tensor:

@@ -10,7 +10,9 @@ from torch import nn
 from pushforward.core.engine import Engine
 
 
-@pytest.mark.parametrize("name", image_recipes())
+# LOGAN's generator runs as it is: compiled, its spectral norms' vectors would change between a move's two calls of it
+# and their gradients.
+@pytest.mark.parametrize("name", [name for name in image_recipes() if name != "logan"])
 def test_both_players_run_what_was_compiled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     game, called = build(name, small(name, "images"), "colours"), set()
 

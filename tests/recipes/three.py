@@ -3,10 +3,11 @@
 import torch
 from small import build, data, small
 
-from pushforward.core.distributed import joined
+from pushforward.core.distributed import barrier, joined
 from pushforward.core.engine import Engine
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     with joined(torch.device("cpu")) as world:
         for name in ("sngan", "stylegan"):
             game = build(name, small(name, "images"), "colours")
@@ -18,3 +19,4 @@ if __name__ == "__main__":
             engine.average_buffers()
             assert sum(b.numel() for b in alike.values()) > 50, name  # a third of so many would not stay by chance
             assert [k for k, b in alike.items() if not torch.equal(b, before[k])] == [], name
+        barrier(world)
