@@ -140,7 +140,7 @@ class Course:
 def evaluator_for(plan: Plan, data: Data, device: torch.device) -> Evaluator:
     """What will measure the run. Made first: what keeps a network from being had is said before anything is written."""
     asked = looks(plan.options.evaluate)
-    data = plan.reference(data, progress=False)
+    data = plan.data_options.reference(plan.data, data, progress=False)
     encoders = []
     if asked.features:
         reals = of_data(data, plan.data, Options(progress=False))

@@ -45,6 +45,13 @@ class DataOptions:
     mirror: bool = False
     """Mirror training images left to right, one in two; the run is measured against the images as they are."""
 
+    def reference(self, name: str, data: Data, progress: bool = True) -> Data:
+        """What a run on `data`, which these options made of the data `name`, is measured against: all, unmirrored."""
+        if self.limit is None:
+            return data.unmirrored
+        options = dataclasses.replace(self, limit=None, mirror=False)
+        return open_data(name, **dataclasses.asdict(options), progress=progress)
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -101,13 +108,6 @@ class Plan:
     data_options: DataOptions = field(default_factory=DataOptions)
     options: RunOptions = field(default_factory=RunOptions)
     command: str | None = None
-
-    def reference(self, data: Data, progress: bool = True) -> Data:
-        """What a run on `data`, the plan's, is measured against: all that it names, unmirrored."""
-        if self.data_options.limit is None:
-            return data.unmirrored
-        options = dataclasses.replace(self.data_options, limit=None, mirror=False)
-        return open_data(self.data, **dataclasses.asdict(options), progress=progress)
 
 
 class RunError(ValueError):
@@ -221,7 +221,7 @@ class Run:
 
     def reference(self, progress: bool = True) -> Data:
         """What it is measured against: all of its data, unmirrored. Raises RunError when they have changed since."""
-        return self.plan.reference(self.data(progress), progress)
+        return self.plan.data_options.reference(self.plan.data, self.data(progress), progress)
 
     def checkpoint(self, which: Literal["last", "best"] = "last") -> Path:
         """The newest checkpoint, or the best that was measured. Raises RunError where there is none."""

@@ -132,7 +132,7 @@ def _comparison(asked: Compare, command: str) -> "tuple[Comparison, Path]":
     from pushforward.data.images import of_data
     from pushforward.evaluation import Evaluator
     from pushforward.looks import looks
-    from pushforward.run import DataOptions, Plan
+    from pushforward.run import DataOptions
     from pushforward.spaces import encoder_for
 
     if asked.data is None:
@@ -145,7 +145,7 @@ def _comparison(asked: Compare, command: str) -> "tuple[Comparison, Path]":
     data = open_data(asked.data, **dataclasses.asdict(options))
     # What would keep each run from being measured is said before any begins.
     names = () if asked.features is None else looks((f"features={asked.features}",)).features
-    reference = Plan("", asked.data, {}, options).reference(data)
+    reference = options.reference(asked.data, data)
     Evaluator(reference).check()
     for name in names:
         encoder_for(name, of_data(reference, asked.data, Options()))
