@@ -55,9 +55,11 @@ def score(
     """
     names = tuple(metrics) or usual(fake, real, held_out)
     _check(names, fake, real, held_out)
+    train = real if train is None else train
+    known = held_out is not None and held_out.key in (real.key, train.key)  # to the generator
+    names = tuple(name for name in names if not (known and name in MEMORISED))
     n, m = len(fake) or fake.gaussian.n, len(real) or real.gaussian.n
     matched = max(min(n, m // 2), 1)
-    train = real if train is None else train
     found = computed(names, Sides(fake, real, held_out, matched, seed, train))
     notes = list(found.notes)
     sizes = _floor_sizes(len(fake), len(real))
@@ -70,10 +72,8 @@ def score(
             notes.append("frechet: without a floor, which would take more reals a part than there are features")
     if fake.key == real.key:
         notes.append("both sides are the same images: nothing is measured but the metrics' own conventions")
-    if held_out is not None and held_out.key in (real.key, train.key):
+    if known:
         notes.append("the held-out set is the training set itself: nothing is told of memorisation")
-        for name in MEMORISED:
-            found.values.pop(name, None)
     if fake.encoder == "classifier":
         notes.append("classifier: it was trained on these reals, and is surer of them than of any fresh images")
     measured = {
