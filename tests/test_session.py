@@ -372,6 +372,7 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path: Path) -> None:
             {"recipe": "r3gan", "data": "digits", "penalty": None, "penalty_weight_end": 1.0},
             "without --penalty, got 1.0",
         ),
+        ({"recipe": "r3gan", "data": "digits", "augment_p_end": 0.5}, "without --augment ada, got 0.5"),
         (
             {"recipe": "dcgan", "data": "digits", "augment": "ada", "augment_target": float("nan")},
             "augment_target must",

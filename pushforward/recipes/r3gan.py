@@ -66,7 +66,9 @@ class Config(Rules):
 
     def idle(self) -> dict[str, str]:
         more = {} if self.penalty is not None else {"penalty_weight_end": "--penalty"}
-        if self.augment_p_end is not None:  # p then follows the run, and not the critic
+        if self.augment != "ada":
+            more["augment_p_end"] = "--augment ada"
+        elif self.augment_p_end is not None:  # p then follows the run, and not the critic
             more |= dict.fromkeys(("augment_target", "augment_speed"), "--augment-p-end None")
         return super().idle() | more
 
@@ -115,8 +117,6 @@ def build(cfg: Config, spec: DataSpec) -> Game:
 
     if not cfg.lr:
         raise ValueError("r3gan's rate falls to a share of where it starts, got --lr 0; give more than 0")
-    if cfg.augment_p_end is not None and cfg.augment != "ada":
-        raise ValueError(f"--augment-p-end is ADA's, got --augment {cfg.augment}; give --augment ada, or leave it out")
     if cfg.augment_p_end is not None and not 0 <= cfg.augment_p_end <= 1:
         raise ValueError(f"--augment-p-end is a probability, from 0 to 1, got {cfg.augment_p_end}; give one")
 
@@ -143,6 +143,6 @@ def build(cfg: Config, spec: DataSpec) -> Game:
         classes=classes,
         joint=True,
         penalty_weight=towards(cfg.penalty_weight, cfg.penalty_weight_end),
-        augment_p=towards(cfg.augment_p, cfg.augment_p_end),
+        augment_p=towards(cfg.augment_p, cfg.augment_p_end) if cfg.augment == "ada" else None,
     )
     return duel.game(players, (cfg.latent,))
