@@ -18,6 +18,34 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 
 
+@torch.no_grad()
+def iterated(matrix: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular vectors (u, v) of a matrix, one power iteration on if it is not the one that `sigma` was taken of.
+
+    Changes u, v and sigma in place. A comparison of values, and not a flag: it holds after loading a checkpoint, and
+    the host never waits for it.
+    """
+    before = matrix @ v
+    changed = torch.dot(u, before) != sigma
+    right = torch.where(changed, F.normalize(matrix.mT @ u, dim=0), v)
+    after = torch.where(changed, matrix @ right, before)
+    left = torch.where(changed, F.normalize(after, dim=0), u)
+    u.copy_(left)
+    v.copy_(right)
+    sigma.copy_(torch.dot(left, after))
+    return left, right
+
+
+# In one piece for the compiler: cut up, it would round otherwise than where a penalty has the network run eagerly, and
+# take the same weights for changed ones; and gradients would start from vectors that have changed since.
+compiled = torch.library.custom_op("pushforward::power_iteration", iterated, mutates_args=("u", "v", "sigma"))
+
+
+@compiled.register_fake
+def _(matrix: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(u), torch.empty_like(v)
+
+
 class SpectralNorm(nn.Module):
     """W ↦ W / σ(W), a parametrisation for `torch.nn.utils.parametrize`.
 
@@ -52,21 +80,10 @@ class SpectralNorm(nn.Module):
             u, v = self._directions(matrix.detach()) if self.training else (self.u.clone(), self.v.clone())
             return weight / torch.dot(u, matrix @ v)
 
-    @torch.no_grad()
     def _directions(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """The singular vectors to use, one iteration on if the weights are not those that `sigma` was taken of.
-
-        A comparison of values, and not a flag: it holds after loading a checkpoint, and the host never waits for it.
-        """
-        before = matrix @ self.v
-        changed = torch.dot(self.u, before) != self.sigma
-        v = torch.where(changed, F.normalize(matrix.mT @ self.u, dim=0), self.v)
-        after = torch.where(changed, matrix @ v, before)
-        u = torch.where(changed, F.normalize(after, dim=0), self.u)
-        self.u.copy_(u)
-        self.v.copy_(v)
-        self.sigma.copy_(torch.dot(u, after))
-        return u, v
+        """The singular vectors to use, one iteration on if the weights have changed."""
+        iterate = compiled if torch.compiler.is_compiling() else iterated
+        return iterate(matrix, self.u, self.v, self.sigma)
 
     def _matrix(self, weight: Tensor) -> Tensor:
         weight = weight if weight.dtype == torch.float64 else weight.float()

@@ -214,6 +214,22 @@ def test_a_compiled_network_is_the_same():
     torch.compiler.reset()
 
 
+@pytest.mark.filterwarnings("default")  # the compiler's own
+def test_a_compiled_network_can_be_used_anew_before_its_first_gradients():
+    D, x = spectral(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))), rows(5, 3)
+    twin = copy.deepcopy(D)
+    twin.compile(backend="aot_eager_decomp_partition")  # which chooses, as the default does, what gradients start from
+    for net in (D, twin):
+        for p in net.parameters():
+            p.data.mul_(1.1).add_(0.01)
+        first = net(x).sum()
+        net(x)
+        first.backward()
+    for p, q in zip(D.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+    torch.compiler.reset()
+
+
 class Rows:
     """A source of pictures whose stream repeats."""
 

@@ -10,8 +10,8 @@ from torch import nn
 from pushforward.core.engine import Engine
 
 
-# LOGAN's generator runs as it is: compiled, its spectral norms' vectors would change between a move's two calls of it
-# and their gradients.
+# LOGAN's generator runs as it is: a move calls it twice, once to be differentiated twice and so not compiled, and
+# gradients of that call refuse running means that a compiled BatchNorm has changed since.
 @pytest.mark.parametrize("name", [name for name in image_recipes() if name != "logan"])
 def test_both_players_run_what_was_compiled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     game, called = build(name, small(name, "images"), "colours"), set()
