@@ -116,7 +116,8 @@ class Optimised:
         if not 0 < cfg.moved <= 1:
             raise ValueError(f"the share of z that moves must be in (0, 1], got {cfg.moved}; use 0.5 or 0.8")
         self.G, self.D, self.cfg = G, D, cfg
-        self.moves = [math.floor((i + 1) * cfg.moved) > math.floor(i * cfg.moved) for i in range(cfg.latent)]
+        which = [math.floor((i + 1) * cfg.moved) > math.floor(i * cfg.moved) for i in range(cfg.latent)]
+        self.moves = torch.tensor(which)
         self.seen: Callable[[Tensor, Batch], Tensor] = lambda x, batch: x
         """What the critic sees of fakes."""
         self._length: Tensor | None = None
@@ -129,7 +130,8 @@ class Optimised:
         """G(z'), z' = [z + Δz] cut off at -1 and 1."""
         z, y = batch["z"], batch.get("y")
         step = latent_step(lambda z: self.D(self.seen(self.G(z, y), batch), y), z, self.cfg.step, self.cfg.damping)
-        step = step * torch.tensor(self.moves, device=z.device)
+        self.moves = self.moves.to(z.device)  # once: in each move the host would wait for it
+        step = step * self.moves
         self._length = step.square().sum(1).mean()
         return self.G((z + step).clamp(-1, 1), y)
 
