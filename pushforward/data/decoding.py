@@ -56,6 +56,12 @@ def decode_whole(raw: bytes) -> Bytes:
     return _bytes(plain if turn is None else plain.transpose(turn), None)
 
 
+def shorter_side(raw: bytes) -> int:
+    """Pixels, as the file's header has them. Raises as `decode` does."""
+    with _opened(raw) as image:
+        return min(image.size)
+
+
 def _opened(raw: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(raw), formats=FORMATS)
     limit = Image.MAX_IMAGE_PIXELS

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pushforward.data import arrays
 from pushforward.data.cache import cache_folder, cached
 from pushforward.data.catalogue import Options
-from pushforward.data.decoding import ENDINGS, decode, quiet
+from pushforward.data.decoding import ENDINGS, decode, quiet, shorter_side
 from pushforward.data.listing import Archive, Files, Folder, image_names, shown, wrapper
 from pushforward.data.packing import Packer, counted, in_order, mapped
 from pushforward.data.reading import digested, judge, reason, unchanged
@@ -49,13 +50,16 @@ def _images(path: Path, files: Files, options: Options) -> ArrayData:
     key = hashlib.sha256("\n".join([head, *(f"{d} {json.dumps(n)}" for n, d in digests.items())]).encode()).hexdigest()
 
     def build(folder: Path) -> None:
-        bad = _pack(folder / "x.npy", files, digests, resolution, options)
+        bad, side = _pack(folder / "x.npy", files, digests, resolution, options)
+        (folder / "side.json").write_text(json.dumps(side))
         (folder / "bad.json").write_text(json.dumps(bad))
 
     folder = cached(cache_folder(options.cache), key[:32], build)
     bad: dict[str, str] = json.loads((folder / "bad.json").read_text())
     skipped = tuple(f"{shown(name)} ({reason})" for name, reason in bad.items())
     judge(place, len(names), skipped, options)
+    if (told := folder / "side.json").exists():  # not in caches of earlier versions
+        _tell_enlarged(json.loads(told.read_text()), options)
     good = [name for name in names if name not in bad]
     y, labels = labels_of(good, listed)
     x = mapped(folder / "x.npy")
@@ -63,15 +67,37 @@ def _images(path: Path, files: Files, options: Options) -> ArrayData:
     return ArrayData(spec, x, y, labels, key, skipped)
 
 
-def _pack(path: Path, files: Files, digests: dict[str, str], resolution: int, options: Options) -> dict[str, str]:
-    """Writes the images that can be read, in the order of their names; returns the others with their reasons."""
+def _tell_enlarged(side: float, options: Options) -> None:
+    """Says so where RESOLUTION, which nobody asked for, is more than images of this median side hold."""
+    fitting = 2 ** round(math.log2(max(side, 1)))
+    if options.resolution is None and options.progress and fitting < RESOLUTION:
+        from rich.console import Console
+
+        told = f"images of about {side:g} pixels a side are enlarged to {RESOLUTION}×{RESOLUTION}"
+        Console(stderr=True).print(
+            f"{told}; --resolution {max(fitting, 8)} takes less time", style="yellow", highlight=False, soft_wrap=True
+        )
+
+
+def _pack(
+    path: Path, files: Files, digests: dict[str, str], resolution: int, options: Options
+) -> tuple[dict[str, str], float]:
+    """Writes the images that can be read, in the order of their names.
+
+    Returns the others with their reasons, and the median of the shorter sides of those that were written.
+    """
+    sides: dict[str, int] = {}
 
     def one(name: str) -> NDArray[np.uint8] | str:
         if digests[name].startswith("! "):
             return digests[name][2:]
         raw = unchanged(files, name, digests[name])
         try:
-            return decode(raw, resolution, options.channels) if raw else "empty file"
+            if not raw:
+                return "empty file"
+            image = decode(raw, resolution, options.channels)
+            sides[name] = shorter_side(raw)
+            return image
         except MemoryError:  # no fault of the file, and not to be remembered as one
             raise
         except Exception as error:  # damaged files raise nearly every type there is from within Pillow
@@ -86,7 +112,7 @@ def _pack(path: Path, files: Files, digests: dict[str, str], resolution: int, op
             else:
                 packer.add(image)
             step()
-    return bad
+    return bad, float(np.median(list(sides.values()))) if sides else 0.0
 
 
 def listed_classes(files: Files, names: list[str], place: str) -> dict[str, int] | bool:

@@ -46,6 +46,22 @@ def reds(data: Data) -> list[int]:
     return data._x[:, 0, 4, 4].tolist()  # type: ignore[attr-defined]
 
 
+def test_small_images_are_not_enlarged_to_the_default_without_a_word(root: Path, opened: Any, capsys: Any) -> None:
+    for i, side in enumerate((20, 28, 200)):
+        colour(10 * i, side=side).save(root / f"{i}.jpg")
+    for options, told in (
+        ({"resolution": None}, True),
+        ({"resolution": None}, True),  # from the cache too
+        ({"resolution": 64}, False),
+        ({"resolution": None, "channels": 1, "progress": False}, False),
+    ):
+        assert opened(root, **{"progress": True, **options}).spec.shape[1:] == (64, 64)
+        assert ("about 28 pixels a side are enlarged to 64×64; --resolution 32" in capsys.readouterr().err) == told
+    colour(40, side=60).save(root / "1.jpg")
+    opened(root, resolution=None, progress=True)
+    assert "enlarged" not in capsys.readouterr().err
+
+
 def test_a_folder_of_every_kind_opens_and_names_the_bad(root: Path, opened: Any, capsys: Any) -> None:
     rng = np.random.default_rng(0)
     exif = Image.Exif()
