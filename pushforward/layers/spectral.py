@@ -19,7 +19,7 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 
 
 @torch.no_grad()
-def iterated(matrix: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+def _iterated(matrix: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Singular vectors (u, v) of a matrix, one power iteration on if it is not the one that `sigma` was taken of.
 
     Changes u, v and sigma in place. A comparison of values, and not a flag: it holds after loading a checkpoint, and
@@ -38,10 +38,10 @@ def iterated(matrix: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tenso
 
 # In one piece for the compiler: cut up, it would round otherwise than where a penalty has the network run eagerly, and
 # take the same weights for changed ones; and gradients would start from vectors that have changed since.
-compiled = torch.library.custom_op("pushforward::power_iteration", iterated, mutates_args=("u", "v", "sigma"))
+_compiled = torch.library.custom_op("pushforward::power_iteration", _iterated, mutates_args=("u", "v", "sigma"))
 
 
-@compiled.register_fake
+@_compiled.register_fake
 def _(matrix: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     return torch.empty_like(u), torch.empty_like(v)
 
@@ -82,7 +82,7 @@ class SpectralNorm(nn.Module):
 
     def _directions(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """The singular vectors to use, one iteration on if the weights have changed."""
-        iterate = compiled if torch.compiler.is_compiling() else iterated
+        iterate = _compiled if torch.compiler.is_compiling() else _iterated
         return iterate(matrix, self.u, self.v, self.sigma)
 
     def _matrix(self, weight: Tensor) -> Tensor:
