@@ -1,7 +1,8 @@
 """DCGAN: strided convolutions, BatchNorm, no pooling. Radford et al. 2016, arXiv:1511.06434, Section 3 and Figure 1.
 
 The first transposed convolution, on a 1×1 map, and the critic's last convolution, on a 4×4 one, are matrix products;
-they are written as such. Filters are 4×4 for the paper's 5×5: they cover each place as often as any other.
+they are written as such. Filters are 4×4 for the paper's 5×5, as they cover each place as often as any other, unless
+the layers are the published ones.
 """
 
 from itertools import pairwise
@@ -16,6 +17,7 @@ from pushforward.networks.mlp import with_class
 from pushforward.networks.stages import doublings
 
 Norm = Literal["batch", "spectral"]
+Layers = Literal["usual", "published"]
 
 
 def init(net: nn.Module) -> None:
@@ -25,7 +27,7 @@ def init(net: nn.Module) -> None:
             nn.init.normal_(module.weight, 0.0, 0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
 
@@ -43,20 +45,29 @@ def layers_between(shape: tuple[int, ...]) -> tuple[int, int]:
 class Generator(nn.Module):
     """z: [B, latent] (and y: [B]) -> images [B, C, R, R] in [-1, 1], R = 8, 16, 32 …
 
-    width: channels before the last layer; they double towards the 4×4 map, up to 8 × width.
+    width: channels before the last layer; they double towards the 4×4 map, up to 8 × width. layers: `published` are the
+    authors' code's: filters of 5×5, the first BatchNorm of units and not of channels, no bias in the last layer.
     """
 
-    def __init__(self, latent: int, shape: tuple[int, ...], width: int = 64, classes: int = 0) -> None:
+    def __init__(
+        self, latent: int, shape: tuple[int, ...], width: int = 64, classes: int = 0, layers: Layers = "usual"
+    ) -> None:
         super().__init__()
         stages, self.bottom = layers_between(shape)
         channels = [min(width * 2 ** (stages - 1 - i), 8 * width) for i in range(stages)]
         self.classes, self.channels = classes, channels
-        self.first = nn.Linear(latent + classes, channels[0] * self.bottom**2, bias=False)
-        layers: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU()]
+        published, units = layers == "published", channels[0] * self.bottom**2
+        doubling = (5, 2, 2, 1) if published else (4, 2, 1, 0)
+        self.first = nn.Linear(latent + classes, units, bias=False)
+        above: list[nn.Module] = [nn.BatchNorm2d(channels[0])]
+        if published:
+            place = (channels[0], self.bottom, self.bottom)
+            above = [nn.Flatten(), nn.BatchNorm1d(units), nn.Unflatten(1, place)]
+        above.append(nn.ReLU())
         for fan_in, fan_out in pairwise(channels):
-            layers += [nn.ConvTranspose2d(fan_in, fan_out, 4, 2, 1, bias=False), nn.BatchNorm2d(fan_out), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(channels[-1], shape[0], 4, 2, 1), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+            above += [nn.ConvTranspose2d(fan_in, fan_out, *doubling, bias=False), nn.BatchNorm2d(fan_out), nn.ReLU()]
+        above += [nn.ConvTranspose2d(channels[-1], shape[0], *doubling, bias=not published), nn.Tanh()]
+        self.layers = nn.Sequential(*above)
         init(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -69,7 +80,8 @@ class Critic(nn.Module):
 
     width: channels after the first layer; they double towards the 4×4 map, up to 8 × width. conditioning: how the
     class enters, where there are `classes`. norm: BatchNorm, spectral normalisation of all layers in its place
-    (Miyato et al. 2018, arXiv:1802.05957), or None for neither.
+    (Miyato et al. 2018, arXiv:1802.05957), or None for neither. layers: `published` are the authors' code's: filters of
+    5×5, no biases in the first and the last layer.
     """
 
     def __init__(
@@ -79,21 +91,24 @@ class Critic(nn.Module):
         classes: int = 0,
         conditioning: Conditioning = "concatenation",
         norm: Norm | None = "batch",
+        layers: Layers = "usual",
     ) -> None:
         super().__init__()
         stages, bottom = layers_between(shape)
         channels = [min(width * 2**i, 8 * width) for i in range(stages)]
-        self.first = nn.Conv2d(shape[0], channels[0], 4, 2, 1)
+        published = layers == "published"
+        halving = (5, 2, 2) if published else (4, 2, 1)
+        self.first = nn.Conv2d(shape[0], channels[0], *halving, bias=not published)
         self.told = ClassBias(channels[0], classes if conditioning == "concatenation" else 0)
-        layers: list[nn.Module] = [LeakyReLU(0.2)]
+        below: list[nn.Module] = [LeakyReLU(0.2)]
         for fan_in, fan_out in pairwise(channels):
-            layers.append(nn.Conv2d(fan_in, fan_out, 4, 2, 1, bias=norm != "batch"))
-            layers += [nn.BatchNorm2d(fan_out), LeakyReLU(0.2)] if norm == "batch" else [LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers)
-        self.last = Head(channels[-1] * bottom**2, classes if conditioning == "projection" else 0)
+            below.append(nn.Conv2d(fan_in, fan_out, *halving, bias=norm != "batch"))
+            below += [nn.BatchNorm2d(fan_out), LeakyReLU(0.2)] if norm == "batch" else [LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*below)
+        self.last = Head(channels[-1] * bottom**2, classes if conditioning == "projection" else 0, bias=not published)
         init(self)
-        if self.told.embed is not None:
-            nn.init.normal_(self.told.embed.weight, 0.0, 0.02 * 4)  # a plane's sum over a 4×4 kernel of N(0, 0.02²)
+        if self.told.embed is not None:  # a plane's sum over a kernel of N(0, 0.02²)
+            nn.init.normal_(self.told.embed.weight, 0.0, 0.02 * halving[0])
         if norm == "spectral":
             spectral(self)
 

@@ -29,6 +29,23 @@ def test_initial_weights_are_normal_with_deviation_0_02_scales_about_one_and_bia
     assert normalised == 3 + 2  # in all layers but the generator's last and the critic's first and last (Section 3)
 
 
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_the_published_layers_have_filters_of_5_a_first_batchnorm_of_units_and_no_biases_at_the_ends(side):
+    with torch_seeded("published"):
+        G, D = (net(*given, layers="published") for net, given in ((Generator, (6, (3, side, side), 4)),
+                                                                   (Critic, ((3, side, side), 4))))  # fmt: skip
+    filters = [m for net in (G, D) for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert {m.kernel_size for m in filters} == {(5, 5)}
+    assert all(m.bias is None for m in (*filters, G.first, D.last.linear))
+    (units,) = (m for m in G.modules() if isinstance(m, nn.BatchNorm1d))
+    assert units.num_features == G.first.out_features
+    assert units.weight.mean().item() == pytest.approx(1, abs=5 * 0.02 / units.num_features**0.5)
+    assert 0.01 < units.weight.std().item() < 0.03
+    x = G(torch.randn(5, 6))
+    assert x.shape == (5, 3, side, side)
+    assert D(x).shape == (5,)
+
+
 def order(layers: nn.Sequential) -> list[str]:
     return [type(layer).__name__ for layer in layers]
 
