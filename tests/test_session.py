@@ -373,6 +373,12 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path: Path) -> None:
             "without --penalty, got 1.0",
         ),
         ({"recipe": "r3gan", "data": "digits", "augment_p_end": 0.5}, "without --augment ada, got 0.5"),
+        ({"recipe": "stylegan", "data": "digits", "phase": 500}, "without --growing, got 500"),
+        ({"recipe": "progan", "data": "digits", "growing": False, "phase": 500}, "without --growing, got 500"),
+        ({"recipe": "stylegan2", "data": "digits", "path_weight": None, "path_every": 8}, "without --path-weight"),
+        ({"recipe": "biggan", "data": "digits", "conditioning": None, "shared": 7}, "without --conditioning, got 7"),
+        ({"recipe": "logan", "data": "digits", "conditioning": None, "shared": 7}, "without --conditioning, got 7"),
+        ({"recipe": "cgan", "data": "digits", "maxout": True, "critic_norm": None}, "without --no-maxout, got None"),
         (
             {"recipe": "dcgan", "data": "digits", "augment": "ada", "augment_target": float("nan")},
             "augment_target must",

@@ -66,6 +66,9 @@ class Config(Rules):
     standing: int | None = 16
     """Batches that the statistics of samples' BatchNorms are taken of (the paper: 100); None for running means."""
 
+    def idle(self) -> dict[str, str]:
+        return super().idle() | ({"shared": "--conditioning"} if self.conditioning is None else {})
+
 
 RAW = "parametrizations.weight.original"
 PAPER = 2 * 2048  # examples seen in each of the generator's steps

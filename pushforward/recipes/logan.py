@@ -72,6 +72,9 @@ class Config(Rules):
     standing: int | None = 16
     """Batches that the statistics of samples' BatchNorms are taken of; None for running means."""
 
+    def idle(self) -> dict[str, str]:
+        return super().idle() | ({"shared": "--conditioning"} if self.conditioning is None else {})
+
 
 PAPER = 2 * 2048  # examples seen in each of the generator's steps
 PRESETS = {

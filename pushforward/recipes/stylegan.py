@@ -52,6 +52,9 @@ class Config(Rules):
     ema: float | None = 10_000
     """Half-life of the generator's average, in examples; None for the weights themselves."""
 
+    def idle(self) -> dict[str, str]:
+        return super().idle() | ({"phase": "--growing"} if not self.growing else {})
+
 
 PRESETS = {
     "images": Config(),

@@ -63,6 +63,9 @@ class Config(Rules):
     ema: float | None = 10_000
     """Half-life of the generator's average, in examples; None for the weights themselves."""
 
+    def idle(self) -> dict[str, str]:
+        return super().idle() | ({"path_every": "--path-weight"} if self.path_weight is None else {})
+
 
 PRESETS = {
     "images": Config(penalty_weight=0.3),  # the rule's is too weak for small batches of small images
