@@ -20,6 +20,7 @@ from pushforward.core.schedule import Schedule, held
 from pushforward.games.augmentation import Augmenter
 from pushforward.layers.conditioning import Conditioning
 from pushforward.objectives import adversarial, penalties
+from pushforward.objectives.divergence import DIVERGENCES
 from pushforward.objectives.penalties import lazy, precise, twice_differentiable
 
 Loss = Literal[
@@ -33,11 +34,23 @@ Loss = Literal[
     "relativistic-average",
     "relativistic-average-squares",
     "relativistic-average-hinge",
+    "kl",
+    "reverse-kl",
+    "jensen-shannon",
+    "total-variation",
+    "neyman",
+    "squared-hellinger",
+    "jeffreys",
 ]
 Penalty = Literal["gp", "lp", "0gp", "r1", "r2", "r1+r2", "dragan"]
 Augment = Literal["diffaugment", "ada"]
 
-LOSSES = {name: adversarial.OBJECTIVES[name.replace("-", "_")] for name in get_args(Loss)}
+# By name; the last of them are f-GAN's bounds, whose `gan` is non-saturating, and whose Pearson bound is the critic's of
+# least squares at −1 and 1.
+LOSSES = {
+    name: adversarial.OBJECTIVES.get(key) or adversarial.fgan(DIVERGENCES[key])
+    for name, key in ((name, name.replace("-", "_")) for name in get_args(Loss))
+}
 BETWEEN = {
     "gp": penalties.gradient_penalty,
     "lp": penalties.lipschitz_penalty,
@@ -46,7 +59,7 @@ BETWEEN = {
 SLOPES = {"r1": ("r1",), "r2": ("r2",), "r1+r2": ("r1", "r2")}
 # Only differences of logits count, so that a logit's sign says nothing.
 DIFFERENCES = ("wasserstein", *(name for name, losses in LOSSES.items() if losses.relative))
-UNDECIDED = {"least-squares": 0.5}  # the logit of a critic that can't tell real from fake, where it is not 0
+UNDECIDED = {"least-squares": 0.5, "kl": 1.0}  # the logit of a critic that can't tell real from fake, where it is not 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,8 @@ class Rules:
     critic_steps: int = 1
     """Critic's moves before each of the generator's."""
     loss: Loss = "non-saturating"
-    """What the players minimise; relativistic averages are means of the micro-batch, or of the process's own part."""
+    """What the players minimise, kl to jeffreys by f-GAN's bounds; relativistic averages are means of the micro-batch, or
+    of the process's own part."""
     penalty: Penalty | None = None
     """Penalty on the critic's gradient with respect to its input."""
     penalty_weight: float | None = 10.0

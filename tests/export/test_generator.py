@@ -26,8 +26,6 @@ from pushforward.run import Run
 KINDS = [
     (name, kind) for name in recipes.names() for kind in ("images", "points") if kind in recipes.load(name).PRESETS
 ]
-# Tracing takes seconds for some: by default it is done for those that differ in kind (labels, several networks).
-TRACED = ("cgan", "gan", "lapgan", "stylegan2")  # the others take minutes: PUSHFORWARD_TRACE_ALL=1
 SHIFTING = '''"""A GAN whose samples move with a number that no network holds. arXiv:1406.2661."""
 from dataclasses import replace
 from pushforward.recipes import gan
@@ -60,8 +58,7 @@ def test_every_recipes_generator_makes_its_runs_samples_from_the_folder(
     run = small_runs.make(tmp_path / "run", recipe, kind)
     if recipe != "gan":
         monkeypatch.setattr(writing, "_picture", lambda *_: None)  # it takes longer than all else
-    traced = kind == "images" and (recipe in TRACED or "PUSHFORWARD_TRACE_ALL" in os.environ)
-    formats = ("torch", "onnx") if traced else ()
+    formats = ("torch", "onnx") if kind == "images" else ()
     folder = export(run, tmp_path / "generator", formats)
     game, G = run.game(device="cpu"), load_generator(folder, device="cpu")
     for truncation in (None, 0.3):

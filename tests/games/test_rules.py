@@ -256,6 +256,9 @@ class Mean(nn.Module):
         ("hinge", -1.0, -1),  # real: 0, undecided
         ("least-squares", -0.5, -1),  # real: 0.5, undecided
         ("least-squares", -0.25, 1),
+        ("kl", -0.25, -1),  # real: 0.75, where 1 is undecided
+        ("kl", 0.25, 1),
+        ("jeffreys", -0.5, 1),
         ("wasserstein", -9.0, 1),  # real - fake: 1
         ("relativistic", -9.0, 1),
         ("relativistic-average", -9.0, 1),
