@@ -167,8 +167,8 @@ class Duel:
 
     Fakes are given the labels of the real examples beside them; the generator's move, those of the critic's last one.
     Every random number travels in a move's batch, so that micro-batches and processes see what one batch would (but
-    for networks with dropout, as LAPGAN's critics and maxout's, and relativistic averages, whose means are of the part
-    at hand).
+    for networks with dropout, as LAPGAN's critics and maxout's, minibatch deviations whose groups do not fit into the
+    part at hand, and relativistic averages, whose means are of that part).
     """
 
     def __init__(
