@@ -3,9 +3,9 @@ arXiv:1805.08318; self-attention in both players, hinge, projection, two rates a
 
 Differs from the paper: samples come from an average of the generator's weights (`--ema None` for the paper's); sizes
 and rates for small machines (`--preset paper` for ImageNet's at 128×128); fakes have the classes of the real examples
-beside them, for classes drawn evenly; power iteration starts exact; BatchNorm's running statistics forget faster.
-Attention is that of the authors' code: values of half the channels, keys and values pooled, where the paper has an
-eighth and no pooling.
+beside them, for classes drawn evenly; power iteration starts exact, and takes a step for each change of the weights;
+BatchNorm's running statistics forget faster. Attention is that of the authors' code: values of half the channels, keys
+and values pooled, where the paper has an eighth and no pooling.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,8 @@ arXiv:1802.05957, Algorithm 1; the paper's residual networks on images, perceptr
 Differs from the paper: samples come from an average of the generator's weights (`--ema None` for the paper's); sizes
 for small machines (`--preset paper` for CIFAR-10's, with the length and the falling rate of the authors' code: the
 paper has twice as many rounds); a generator's move has as many fakes as a critic's, where the authors' code has twice
-as many; power iteration starts exact; classes by concatenation as a bias of maps, for an embedding beside them.
+as many; power iteration starts exact, and takes a step for each change of the weights, in the paper for each forward
+pass; classes by concatenation as a bias of maps, for an embedding beside them.
 """
 
 from dataclasses import dataclass
