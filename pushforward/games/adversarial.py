@@ -45,8 +45,8 @@ Loss = Literal[
 Penalty = Literal["gp", "lp", "0gp", "r1", "r2", "r1+r2", "dragan"]
 Augment = Literal["diffaugment", "ada"]
 
-# By name; the last of them are f-GAN's bounds, whose `gan` is non-saturating, and whose Pearson bound is the critic's of
-# least squares at −1 and 1.
+# By name; the last of them are f-GAN's bounds, whose `gan` is non-saturating, and whose Pearson bound is that of least
+# squares at −1 and 1.
 LOSSES = {
     name: adversarial.OBJECTIVES.get(key) or adversarial.fgan(DIVERGENCES[key])
     for name, key in ((name, name.replace("-", "_")) for name in get_args(Loss))
@@ -75,8 +75,8 @@ class Rules:
     critic_steps: int = 1
     """Critic's moves before each of the generator's."""
     loss: Loss = "non-saturating"
-    """What the players minimise, kl to jeffreys by f-GAN's bounds; relativistic averages are means of the micro-batch, or
-    of the process's own part."""
+    """What the players minimise, kl to jeffreys by f-GAN's bounds; relativistic averages are means of the micro-batch,
+    or of the process's own part."""
     penalty: Penalty | None = None
     """Penalty on the critic's gradient with respect to its input."""
     penalty_weight: float | None = 10.0
