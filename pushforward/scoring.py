@@ -57,7 +57,11 @@ def score(
     _check(names, fake, real, held_out)
     train = real if train is None else train
     known = held_out is not None and held_out.key in (real.key, train.key)  # to the generator
-    names = tuple(name for name in names if not (known and name in MEMORISED))
+    if known and not (names := tuple(name for name in names if name not in MEMORISED)):
+        raise ValueError(
+            "the held-out set is the training set itself, which tells nothing of memorisation; give examples that the "
+            "generator never saw"
+        )
     n, m = len(fake) or fake.gaussian.n, len(real) or real.gaussian.n
     matched = max(min(n, m // 2), 1)
     found = computed(names, Sides(fake, real, held_out, matched, seed, train))

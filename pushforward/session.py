@@ -226,7 +226,7 @@ def check_used(config: Any, base: Any) -> None:
     """Raises ValueError for an option that differs from `base`, the recipe's preset, and that nothing would read."""
     idle: dict[str, str] = config.idle() if isinstance(config, Rules) else {}
     for name, reader in idle.items():
-        if getattr(config, name) != getattr(base, name):
+        if getattr(config, name) not in (getattr(base, name), None):  # None is how one says so
             raise ValueError(
                 f"{name} does nothing without {reader}, got {getattr(config, name)}; leave it out, or give both"
             )

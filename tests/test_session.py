@@ -378,7 +378,6 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path: Path) -> None:
         ({"recipe": "stylegan2", "data": "digits", "path_weight": None, "path_every": 8}, "without --path-weight"),
         ({"recipe": "biggan", "data": "digits", "conditioning": None, "shared": 7}, "without --conditioning, got 7"),
         ({"recipe": "logan", "data": "digits", "conditioning": None, "shared": 7}, "without --conditioning, got 7"),
-        ({"recipe": "cgan", "data": "digits", "maxout": True, "critic_norm": None}, "without --no-maxout, got None"),
         (
             {"recipe": "dcgan", "data": "digits", "augment": "ada", "augment_target": float("nan")},
             "augment_target must",

@@ -49,17 +49,19 @@ def _images(path: Path, files: Files, options: Options) -> ArrayData:
     head = json.dumps([VERSION, resolution, options.channels, listed])
     key = hashlib.sha256("\n".join([head, *(f"{d} {json.dumps(n)}" for n, d in digests.items())]).encode()).hexdigest()
 
+    sides: list[float] = []
+
     def build(folder: Path) -> None:
         bad, side = _pack(folder / "x.npy", files, digests, resolution, options)
-        (folder / "side.json").write_text(json.dumps(side))
+        sides.append(side)
         (folder / "bad.json").write_text(json.dumps(bad))
 
     folder = cached(cache_folder(options.cache), key[:32], build)
     bad: dict[str, str] = json.loads((folder / "bad.json").read_text())
     skipped = tuple(f"{shown(name)} ({reason})" for name, reason in bad.items())
     judge(place, len(names), skipped, options)
-    if (told := folder / "side.json").exists():  # not in caches of earlier versions
-        _tell_enlarged(json.loads(told.read_text()), options)
+    if sides:  # decoded now, and so told once: what comes later, from the cache, may have no choice left
+        _tell_enlarged(sides[0], options)
     good = [name for name in names if name not in bad]
     y, labels = labels_of(good, listed)
     x = mapped(folder / "x.npy")

@@ -45,8 +45,8 @@ Loss = Literal[
 Penalty = Literal["gp", "lp", "0gp", "r1", "r2", "r1+r2", "dragan"]
 Augment = Literal["diffaugment", "ada"]
 
-# By name; the last of them are f-GAN's bounds, whose `gan` is non-saturating, and whose Pearson bound is that of least
-# squares at −1 and 1.
+# By name; the last of them are f-GAN's bounds, but for its `gan`, which is non-saturating, and its Pearson bound, as
+# `pearson` is the least squares that play for a Pearson divergence of another pair.
 LOSSES = {
     name: adversarial.OBJECTIVES.get(key) or adversarial.fgan(DIVERGENCES[key])
     for name, key in ((name, name.replace("-", "_")) for name in get_args(Loss))

@@ -55,7 +55,7 @@ class Generator(nn.Module):
         super().__init__()
         stages, self.bottom = layers_between(shape)
         channels = [min(width * 2 ** (stages - 1 - i), 8 * width) for i in range(stages)]
-        self.classes, self.channels = classes, channels
+        self.classes, self.channels, self.by_unit = classes, channels, layers == "published"
         published, units = layers == "published", channels[0] * self.bottom**2
         doubling = (5, 2, 2, 1) if published else (4, 2, 1, 0)
         self.first = nn.Linear(latent + classes, units, bias=False)
@@ -71,6 +71,11 @@ class Generator(nn.Module):
         init(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        if self.by_unit and self.training and len(z) == 1:
+            raise ValueError(
+                "DCGAN's published layers normalise each unit over the batch, got a part of 1 example; give larger "
+                "batches, or fewer micro-batches, or --layers usual"
+            )
         h = self.first(with_class(z, y, self.classes)).view(len(z), self.channels[0], self.bottom, self.bottom)
         return self.layers(h)
 

@@ -39,9 +39,6 @@ class Config(Rules):
     ema: float | None = 20_000
     """Half-life of the generator's average, in examples; None for the weights themselves."""
 
-    def idle(self) -> dict[str, str]:
-        return super().idle() | ({"critic_norm": "--no-maxout"} if self.maxout else {})
-
 
 PRESETS = {
     "images": Config(),

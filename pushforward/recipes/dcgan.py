@@ -42,6 +42,8 @@ PRESETS = {
 
 
 def build(cfg: Config, spec: DataSpec) -> Game:
+    if cfg.layers == "published" and cfg.batch < 2:
+        raise ValueError(f"published layers normalise units over the batch, got --batch {cfg.batch}; give 2 or more")
     classes = classes_of(cfg, spec, "dcgan")
     G = Generator(cfg.latent, spec.shape, cfg.width, classes, cfg.layers)
     told = cfg.conditioning or "concatenation"

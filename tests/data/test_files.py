@@ -50,10 +50,11 @@ def test_small_images_are_not_enlarged_to_the_default_without_a_word(root: Path,
     for i, side in enumerate((20, 28, 200)):
         colour(10 * i, side=side).save(root / f"{i}.jpg")
     for options, told in (
-        ({"resolution": None}, True),
-        ({"resolution": None}, True),  # from the cache too
         ({"resolution": 64}, False),
+        ({"resolution": None, "max_bad": 0.5}, False),  # from the cache
         ({"resolution": None, "channels": 1, "progress": False}, False),
+        ({"resolution": None, "channels": 3}, True),
+        ({"resolution": None, "channels": 3}, False),
     ):
         assert opened(root, **{"progress": True, **options}).spec.shape[1:] == (64, 64)
         assert ("about 28 pixels a side are enlarged to 64×64; --resolution 32" in capsys.readouterr().err) == told

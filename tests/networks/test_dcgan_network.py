@@ -44,6 +44,9 @@ def test_the_published_layers_have_filters_of_5_a_first_batchnorm_of_units_and_n
     x = G(torch.randn(5, 6))
     assert x.shape == (5, 3, side, side)
     assert D(x).shape == (5,)
+    with pytest.raises(ValueError, match="normalise each unit over the batch, got a part of 1 example"):
+        G(torch.randn(1, 6))
+    assert G.eval()(torch.randn(1, 6)).shape == (1, 3, side, side)
 
 
 def order(layers: nn.Sequential) -> list[str]:
