@@ -15,7 +15,8 @@ from torchrun import needs_gloo
 
 from pushforward.core.checkpoint import Checkpoints
 
-pytestmark = needs_gloo
+# One start in about 190 was aborted so by torch's own threads as its process ended; nothing else is tried again.
+pytestmark = [needs_gloo, pytest.mark.flaky(reruns=1, only_rerun=["without an active exception"])]
 
 WORDS = ["train", "dcgan", "--data", "digits", "--width", "8", "--latent", "4", "--batch", "8", "--examples", "400"]
 WORDS += ["--conditioning", "projection", "--augment", "ada", "--augment-p", "0.4", "--augment-speed", "200"]
