@@ -55,15 +55,12 @@ class Generator(nn.Module):
         super().__init__()
         stages, self.bottom = layers_between(shape)
         channels = [min(width * 2 ** (stages - 1 - i), 8 * width) for i in range(stages)]
-        self.classes, self.channels, self.by_unit = classes, channels, layers == "published"
+        self.classes, self.channels = classes, channels
         published, units = layers == "published", channels[0] * self.bottom**2
         doubling = (5, 2, 2, 1) if published else (4, 2, 1, 0)
         self.first = nn.Linear(latent + classes, units, bias=False)
-        above: list[nn.Module] = [nn.BatchNorm2d(channels[0])]
-        if published:
-            place = (channels[0], self.bottom, self.bottom)
-            above = [nn.Flatten(), nn.BatchNorm1d(units), nn.Unflatten(1, place)]
-        above.append(nn.ReLU())
+        self.norm = nn.BatchNorm1d(units) if published else None
+        above: list[nn.Module] = [nn.ReLU()] if published else [nn.BatchNorm2d(channels[0]), nn.ReLU()]
         for fan_in, fan_out in pairwise(channels):
             above += [nn.ConvTranspose2d(fan_in, fan_out, *doubling, bias=False), nn.BatchNorm2d(fan_out), nn.ReLU()]
         above += [nn.ConvTranspose2d(channels[-1], shape[0], *doubling, bias=not published), nn.Tanh()]
@@ -71,13 +68,15 @@ class Generator(nn.Module):
         init(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        if self.by_unit and self.training and len(z) == 1:
-            raise ValueError(
-                "DCGAN's published layers normalise each unit over the batch, got a part of 1 example; give larger "
-                "batches, or fewer micro-batches, or --layers usual"
-            )
-        h = self.first(with_class(z, y, self.classes)).view(len(z), self.channels[0], self.bottom, self.bottom)
-        return self.layers(h)
+        h = self.first(with_class(z, y, self.classes))
+        if self.norm is not None:
+            if self.training and len(z) == 1:
+                raise ValueError(
+                    "DCGAN's published layers normalise each unit over the batch, got a part of 1 example; give larger "
+                    "batches, or fewer micro-batches, or --layers usual"
+                )
+            h = self.norm(h)
+        return self.layers(h.view(len(z), self.channels[0], self.bottom, self.bottom))
 
 
 class Critic(nn.Module):
